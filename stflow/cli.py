@@ -1,0 +1,300 @@
+"""The command line. Its subcommands are the workflow's rules: they parse, call one function, and log one line.
+
+Nothing heavy is imported at the top: ``stflow --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stflow.errors import StflowError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Predict spatial gene expression from H&E slides, and compare the methods that do so.",
+)
+source_app = typer.Typer(no_args_is_help=True, help="Make or fetch a benchmark's files in their official format.")
+table_app = typer.Typer(no_args_is_help=True, help="Tables from the long metrics.")
+figure_app = typer.Typer(no_args_is_help=True, help="Figures from predictions.")
+app.add_typer(source_app, name="source")
+app.add_typer(table_app, name="table")
+app.add_typer(figure_app, name="figure")
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of everything that is made.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Root = Annotated[Path, typer.Option("--root", help="Folder with the benchmark's files.")]
+Format = Annotated[str, typer.Option("--format", help="Layout of those files (stflow list formats).")]
+RunName = Annotated[str, typer.Option("--run", help="benchmark/dataset/encoder/method/variant/protocol/foldN/seedN.")]
+ManifestPath = Annotated[Path, typer.Option("--manifest", help="Split manifest of the benchmark.")]
+BySlide = Annotated[bool, typer.Option("--by-slide", help="The paper protocol's folds may share patients.")]
+
+
+@source_app.command("demo-slide")
+def source_demo_slide(
+    benchmark: Annotated[str, typer.Option(help="demo_hest or demo_stimage.")],
+    slide: Annotated[str, typer.Option(help="Slide name.")],
+    root: Root,
+) -> None:
+    """Make one demo slide: image and counts."""
+    from stflow.data.demo import make_slide
+
+    make_slide(benchmark, slide, root)
+
+
+@source_app.command("demo-task")
+def source_demo_task(benchmark: Annotated[str, typer.Option(help="demo_hest or demo_stimage.")], root: Root) -> None:
+    """Make what belongs to a whole demo dataset: folds, gene list, metadata, planted truth."""
+    from stflow.data.demo import make_task
+
+    make_task(benchmark, root)
+
+
+@source_app.command("her2st")
+def source_her2st(
+    section: Annotated[str, typer.Option(help="Section, e.g. B4.")],
+    root: Root,
+    pack: Annotated[Path | None, typer.Option(help="Folder with the study's files; default: download.")] = None,
+) -> None:
+    """Turn one her2st section into HEST-1k's layout."""
+    from stflow.data.her2st import make_section
+
+    make_section(section, root, pack)
+
+
+@app.command()
+def counts(
+    format: Format,
+    root: Root,
+    dataset: Annotated[str, typer.Option(help="Dataset of the slide.")],
+    slide: Annotated[str, typer.Option(help="Slide name.")],
+    patient: Annotated[str, typer.Option(help="Patient of the slide.")],
+    out: Out,
+) -> None:
+    """Read a slide's counts and spot centres into the slide file."""
+    from stflow.data.counts import make_counts
+
+    make_counts(format, root, dataset, slide, patient, out)
+
+
+@app.command()
+def tile(
+    format: Format,
+    root: Root,
+    dataset: Annotated[str, typer.Option(help="Dataset of the slide.")],
+    slide: Annotated[str, typer.Option(help="Slide name.")],
+    slide_file: Annotated[Path, typer.Option("--slide-file", help="The slide file (counts and spot centres).")],
+    out: Out,
+    tile_um: Annotated[float, typer.Option(help="Side of a tile on the tissue, um.")] = 112.0,
+    tile_px: Annotated[int, typer.Option(help="Side of a tile as the encoder sees it, px.")] = 224,
+    min_tissue: Annotated[float, typer.Option(help="Share of a tile that must be tissue.")] = 0.15,
+) -> None:
+    """Cut the tile of every spot, by um per pixel."""
+    from stflow.wsi.tiles import make_tiles
+
+    make_tiles(format, root, dataset, slide, slide_file, out, tile_um=tile_um, tile_px=tile_px, min_tissue=min_tissue)
+
+
+@app.command()
+def embed(
+    tiles: Annotated[Path, typer.Option(help="Tiles file.")],
+    slide_file: Annotated[Path, typer.Option("--slide-file", help="The slide file (spot centres).")],
+    encoder: Annotated[str, typer.Option(help="Encoder (stflow list encoders).")],
+    out: Out,
+    batch_size: Annotated[int, typer.Option(min=1, help="Tiles a batch.")] = 64,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    threads: Threads = 1,
+    device: Device = "auto",
+) -> None:
+    """Turn a slide's tiles into features."""
+    from stflow.encoders.extract import make_features
+
+    make_features(
+        tiles,
+        slide_file,
+        encoder,
+        out,
+        batch_size=batch_size,
+        precision=precision,
+        threads=threads,
+        device=device,
+    )
+
+
+@app.command()
+def genes(
+    results: Results,
+    benchmark: Annotated[str, typer.Option(help="Benchmark.")],
+    dataset: Annotated[str, typer.Option(help="Dataset.")],
+    protocol: Annotated[str, typer.Option(help="paper or clean.")],
+    manifest: ManifestPath,
+    out: Out,
+    n_genes: Annotated[int, typer.Option(min=1, help="Genes to choose.")] = 50,
+    gene_list: Annotated[Path | None, typer.Option(help="The dataset's own list (paper protocol).")] = None,
+    by_slide: BySlide = False,
+) -> None:
+    """Choose the genes of every fold."""
+    from stflow.data.genes import make_genes
+
+    make_genes(results, benchmark, dataset, protocol, manifest, out, n_genes, gene_list, by_slide)
+
+
+@app.command()
+def train(
+    results: Results,
+    run: RunName,
+    manifest: ManifestPath,
+    settings: Annotated[str, typer.Option(help="The method's settings as JSON.")] = "{}",
+    threads: Threads = 1,
+    device: Device = "auto",
+    by_slide: BySlide = False,
+) -> None:
+    """Fit one method on one fold with one seed."""
+    from stflow.training.train import train_run
+
+    train_run(results, run, manifest, settings, threads=threads, device=device, by_slide=by_slide)
+
+
+@app.command()
+def predict(
+    results: Results,
+    run: RunName,
+    manifest: ManifestPath,
+    threads: Threads = 1,
+    device: Device = "auto",
+    by_slide: BySlide = False,
+) -> None:
+    """Predict the test slides of one run."""
+    from stflow.training.predict import predict_run
+
+    predict_run(results, run, manifest, threads=threads, device=device, by_slide=by_slide)
+
+
+@app.command()
+def evaluate(
+    results: Results,
+    group: Annotated[str, typer.Option(help="benchmark/dataset/encoder/method/variant/protocol.")],
+    folds: Annotated[str, typer.Option(help="Fold numbers, comma between.")],
+    seeds: Annotated[str, typer.Option(help="Seeds, comma between.")],
+    out: Out,
+) -> None:
+    """Score all folds and seeds of one method on one dataset."""
+    from stflow.evaluation.evaluate import evaluate_group
+
+    evaluate_group(results, group, _numbers(folds), _numbers(seeds), out)
+
+
+@table_app.command("table1")
+def table_table1(
+    metrics: Annotated[list[Path], typer.Argument(help="Metrics files.")],
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+    methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+) -> None:
+    """Table 1: Pearson of every method on every dataset, by protocol."""
+    from stflow.report.table1 import make_table1
+
+    make_table1(metrics, csv, md, _words(methods))
+
+
+@table_app.command("gene-groups")
+def table_gene_groups(
+    metrics: Annotated[list[Path], typer.Argument(help="Metrics files of one benchmark.")],
+    groups: Annotated[Path, typer.Option(help="JSON of named gene lists.")],
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+    methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+) -> None:
+    """Pearson by named groups of genes, as the demo's planted truth."""
+    from stflow.report.gene_groups import make_gene_groups
+
+    make_gene_groups(metrics, groups, csv, md, _words(methods))
+
+
+@figure_app.command("biomarker")
+def figure_biomarker(
+    predictions: Annotated[list[Path], typer.Argument(help="Predictions of every method for the slide's fold.")],
+    slide: Annotated[str, typer.Option(help="Slide name.")],
+    gene: Annotated[str, typer.Option(help="Gene symbol.")],
+    tiles: Annotated[Path, typer.Option(help="Tiles file of the slide (scale, and the tissue's picture).")],
+    pdf: Annotated[Path, typer.Option(help="PDF to write.")],
+    png: Annotated[Path, typer.Option(help="PNG to write.")],
+    image: Annotated[Path | None, typer.Option(help="Slide image to draw below the spots.")] = None,
+    colormap: Annotated[str, typer.Option(help="matplotlib colour map.")] = "coolwarm",
+) -> None:
+    """Measured beside predicted expression of one gene on the tissue."""
+    from stflow.report.biomarker import make_biomarker
+
+    make_biomarker(predictions, slide, gene, tiles, pdf, png, image, colormap)
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[str, typer.Argument(help="datasets, encoders, methods or formats.")],
+) -> None:
+    """What there is: datasets, encoders, methods, formats."""
+    from stflow.inventory import print_inventory
+
+    print_inventory(kind)
+
+
+@app.command()
+def doctor(results: Results = Path("results")) -> None:
+    """Check this machine: Python, torch, GPUs, disk, hub access; each with the remedy."""
+    from stflow.doctor import examine
+
+    raise typer.Exit(examine(results))
+
+
+@app.command()
+def params(
+    features: Annotated[int, typer.Option(help="Feature size.")] = 1024,
+    n_genes: Annotated[int, typer.Option(help="Genes.")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count the trainable parameters of every method."""
+    from stflow.inventory import print_params
+
+    print_params(features, n_genes, json)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _words(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command line; an expected error prints its message and exits with its code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    start = time.monotonic()
+    try:
+        app(arguments, standalone_mode=False, prog_name="stflow")
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except StflowError as error:
+        if debug:
+            raise
+        print(f"stflow: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if type(error).__module__.startswith("click") or isinstance(error, typer.BadParameter):
+            show = getattr(error, "show", None)
+            show() if show else print(error, file=sys.stderr)
+            sys.exit(getattr(error, "exit_code", 2))
+        raise
+    if arguments and not {"--help", "list", "doctor", "params"} & set(arguments):
+        print(f"stflow {arguments[0]}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)

@@ -1,0 +1,436 @@
+"""The configuration: one pydantic tree from which the default yaml, the JSON schema and the docs table are made.
+
+``python -m stflow.config`` rewrites config/config.yaml, workflow/schemas/config.schema.json and the key table of
+config/README.md; a test fails when they differ from this file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from stflow.data.formats import FORMATS
+from stflow.data.splits import PROTOCOLS, Manifest, Protocol
+from stflow.encoders import ENCODERS
+from stflow.errors import ConfigError, SplitError
+from stflow.models import METHODS
+from stflow.models.base import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SPLITS = ROOT / "resources" / "splits"
+DEFAULT_VARIANT = "default"
+
+
+def unit(name: str) -> dict[str, Any]:
+    """Extra schema of a field with a unit; the docs table prints it."""
+    return {"unit": name}
+
+
+class Model(BaseModel):
+    """Base of every configuration section: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Benchmark(Model):
+    """One benchmark: where its slides come from, how they are laid out, which datasets to run."""
+
+    source: Literal["folder", "demo", "her2st"] = Field(
+        "folder",
+        description="folder: already on disk; demo: made on the spot; her2st: pack folder or public download",
+    )
+    format: str = Field("hest_bench", description="layout of the files: hest, hest_bench, stimage, or a plug-in's name")
+    root: Path | None = Field(
+        None, description="folder with the files; default <results>/data/<benchmark>, filled by the source"
+    )
+    pack: Path | None = Field(None, description="her2st only: folder with the study's files; default: download them")
+    datasets: list[str] | None = Field(None, description="datasets to run; default: all of the split manifest")
+    manifest: Path | None = Field(None, description="split manifest; default resources/splits/<benchmark>.csv")
+    split_by_slide: bool = Field(
+        False,
+        description="the paper protocol's folds may share patients, as STImage-1K4M's random 8:1:1 does",
+    )
+    gene_groups: Path | None = Field(
+        None,
+        description="JSON of named gene lists to score apart, relative to root; the demo's planted truth",
+    )
+
+
+class Tiling(Model):
+    """How tiles are cut."""
+
+    tile_um: float = Field(112.0, gt=0, description="side of a tile on the tissue", json_schema_extra=unit("um"))
+    tile_px: int = Field(224, gt=0, description="side of a tile as the encoder sees it", json_schema_extra=unit("px"))
+    min_tissue: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="a spot is kept if this share of its tile is tissue",
+        json_schema_extra=unit("share"),
+    )
+
+
+class Embedding(Model):
+    """How features are computed."""
+
+    batch_size: int = Field(64, gt=0, description="tiles a batch", json_schema_extra=unit("tiles"))
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic of the encoder")
+    threads: int = Field(1, gt=0, description="CPU threads a job", json_schema_extra=unit("threads"))
+
+
+class Training(Model):
+    """What all trainings share; a method's own settings are under `settings`."""
+
+    threads: int = Field(
+        1,
+        gt=0,
+        description="CPU threads a job; part of the result's identity, as sums depend on it",
+        json_schema_extra=unit("threads"),
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where one is leased, else CPU")
+    n_genes: int = Field(
+        50,
+        gt=0,
+        description="genes the clean protocol chooses on training slides",
+        json_schema_extra=unit("genes"),
+    )
+
+
+class Biomarker(Model):
+    """One map: a gene on a slide."""
+
+    benchmark: str = Field(description="benchmark of the slide")
+    slide: str = Field(description="slide name")
+    gene: str = Field(description="gene symbol")
+
+
+class Figures(Model):
+    """What is drawn."""
+
+    biomarkers: list[Biomarker] = Field(default_factory=list, description="maps of measured and predicted expression")
+    biomarker_protocol: Protocol = Field("clean", description="protocol whose predictions are drawn")
+    colormap: str = Field("coolwarm", description="matplotlib colour map; `cividis` is safe for the colour-blind")
+
+
+@cache
+def _settings_model() -> type[BaseModel]:
+    """One field a registered method, of its own settings class."""
+    fields: dict[str, Any] = {}
+    for name in METHODS.names():
+        cls: type[Settings] = METHODS.get(name).Settings
+        fields[name] = (cls, Field(default_factory=cls, description=f"settings of {name}"))
+    return create_model("MethodSettings", __base__=Model, **fields)
+
+
+class _Config(Model):
+    results: Path = Field(Path("results"), description="folder for everything that is made")
+    benchmarks: dict[str, Benchmark] = Field(
+        default_factory=lambda: {"hest": Benchmark(root=Path("data/hest-bench"))},
+        description="benchmarks by name",
+    )
+    encoders: list[str] = Field(
+        default_factory=lambda: ["efficientnet_lite0"], min_length=1, description="encoders to run"
+    )
+    methods: list[str] = Field(
+        default_factory=lambda: ["mean", "ridge", "random_forest", "stflow"],
+        min_length=1,
+        description="methods to run, in the tables' order: `method` or `method/variant`",
+    )
+    protocols: list[Protocol] = Field(
+        default_factory=lambda: list(PROTOCOLS),
+        min_length=1,
+        description="paper: as released; clean: leak-free",
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default_factory=lambda: [0, 1, 2], min_length=1, description="seeds of stochastic methods"
+    )
+    tiling: Tiling = Field(default_factory=Tiling, description="how tiles are cut")
+    embedding: Embedding = Field(default_factory=Embedding, description="how features are computed")
+    training: Training = Field(default_factory=Training, description="what all trainings share")
+    variants: dict[str, dict[str, dict[str, Any]]] = Field(
+        default_factory=dict, description="method -> variant -> the settings that differ"
+    )
+    figures: Figures = Field(default_factory=Figures, description="what is drawn")
+
+    @field_validator("encoders")
+    @classmethod
+    def _known_encoders(cls, names: list[str]) -> list[str]:
+        _refuse_unknown("encoder", names, ENCODERS.names())
+        return names
+
+    @field_validator("methods")
+    @classmethod
+    def _known_methods(cls, names: list[str]) -> list[str]:
+        _refuse_unknown("method", [name.partition("/")[0] for name in names], METHODS.names())
+        return names
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _known_datasets(cls, benchmarks: dict[str, Benchmark]) -> dict[str, Benchmark]:
+        for name, benchmark in benchmarks.items():
+            _refuse_unknown("format", [benchmark.format], FORMATS.names())
+            try:
+                known = Manifest.read(benchmark.manifest or SPLITS / f"{name}.csv").datasets()
+            except SplitError as error:
+                raise ValueError(str(error)) from error
+            _refuse_unknown(f"dataset of benchmark {name}", benchmark.datasets or [], known)
+        return benchmarks
+
+    @model_validator(mode="after")
+    def _known_variants(self) -> _Config:
+        problems = []
+        for entry in self.methods:
+            method, _, variant = entry.partition("/")
+            if variant and variant not in self.variants.get(method, {}):
+                problems.append(f"methods: {entry!r} names no variant of variants.{method}")
+        for method, variants in self.variants.items():
+            if method not in METHODS.names():
+                problems.append(f"variants: no method {method!r}")
+                continue
+            for variant in variants:
+                try:
+                    self.settings_of(method, variant)
+                except ValidationError as error:
+                    problems += [f"variants.{method}.{variant}.{line}" for line in _lines(error)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    # -- what the workflow asks ------------------------------------------------------------------------------
+
+    def settings_of(self, method: str, variant: str = DEFAULT_VARIANT) -> Settings:
+        """A method's settings with its variant's differences applied."""
+        base: Settings = getattr(self.settings, method)  # type: ignore[attr-defined]
+        changes = {} if variant == DEFAULT_VARIANT else self.variants[method][variant]
+        return type(base).model_validate({**base.model_dump(), **changes})
+
+    def manifest(self, benchmark: str) -> Manifest:
+        """The split manifest of a benchmark."""
+        entry = self.benchmarks[benchmark]
+        return Manifest.read(self.manifest_path(benchmark), by_slide=entry.split_by_slide)
+
+    def manifest_path(self, benchmark: str) -> Path:
+        """Path of the split manifest of a benchmark."""
+        return self.benchmarks[benchmark].manifest or SPLITS / f"{benchmark}.csv"
+
+    def datasets(self, benchmark: str) -> list[str]:
+        """The datasets of a benchmark that this configuration runs."""
+        return self.benchmarks[benchmark].datasets or self.manifest(benchmark).datasets()
+
+    def root(self, benchmark: str) -> Path:
+        """Where the benchmark's files are, or will be made."""
+        return self.benchmarks[benchmark].root or self.results / "data" / benchmark
+
+
+@cache
+def _config_model() -> type[_Config]:
+    settings = _settings_model()
+    return create_model(
+        "Config",
+        __base__=_Config,
+        settings=(settings, Field(default_factory=settings, description="settings of each method")),
+    )
+
+
+def Config(**values: Any) -> _Config:
+    """Build a configuration from values; see `load` for a checked one from a file."""
+    return _config_model()(**values)
+
+
+def validate(values: Mapping[str, Any], where: str = "configuration") -> _Config:
+    """A configuration from plain values.
+
+    Raises
+    ------
+    ConfigError
+        Every problem in one message: unknown keys (with the nearest known one), wrong types, unknown names.
+    """
+    try:
+        return _config_model().model_validate(values)
+    except ValidationError as error:
+        lines = "\n".join(f"  - {line}" for line in _lines(error))
+        raise ConfigError(
+            f"{where} has {error.error_count()} problem(s):\n{lines}\n"
+            "Every key is listed in config/README.md with its type, default and unit."
+        ) from error
+
+
+def load(path: Path | str) -> _Config:
+    """Read a configuration file; keys that it leaves out take their defaults.
+
+    Raises
+    ------
+    ConfigError
+        See `validate`; also a missing file or one that is not yaml.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise ConfigError(f"no configuration at {path}. Start from config/config.yaml.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not yaml: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")
+    return validate(values, str(path))
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors():
+        where = ".".join(map(str, item["loc"])) or "(whole file)"
+        if item["type"] == "extra_forbidden":
+            hint = _nearest_key(item["loc"])
+            lines.append(f"{where}: unknown key.{hint}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            got = "" if item["type"] == "value_error" else f" (got {item['input']!r})"
+            lines.append(f"{where}: {message}{got}")
+    return lines
+
+
+def _nearest_key(loc: tuple[str | int, ...]) -> str:
+    known = {path.split(".")[-1] for path, _ in _walk(_config_model().model_json_schema())}
+    near = difflib.get_close_matches(str(loc[-1]), sorted(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def _refuse_unknown(kind: str, names: list[str], known: list[str]) -> None:
+    problems = []
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            problems.append(f"no {kind} {name!r}; known are {', '.join(known)}.{hint}")
+    if problems:
+        raise ValueError(" ".join(problems))
+
+
+# -- generated files -----------------------------------------------------------------------------------------
+
+
+def json_schema() -> str:
+    """The JSON schema that the Snakefile validates against."""
+    schema = _config_model().model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def default_yaml() -> str:
+    """config/config.yaml: every key at its default, its description and unit beside it."""
+    schema = _config_model().model_json_schema()
+    notes = {path: _note(node) for path, node in _walk(schema)}
+    values = json.loads(Config().model_dump_json())
+    lines = [
+        "# Made by `python -m stflow.config` from stflow/config.py: every key at its default.",
+        "# This is what `snakemake all` runs. Copy it, keep the keys you change, and pass --configfile.",
+        "",
+    ]
+    return "\n".join([*lines, *_yaml_lines(values, notes, "", 0)]) + "\n"
+
+
+def _yaml_lines(value: dict[str, Any], notes: dict[str, str], prefix: str, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    for key, item in value.items():
+        path = f"{prefix}{key}"
+        note = notes.get(path) or notes.get(_starred(path), "")
+        comment = f"  # {note}" if note else ""
+        if isinstance(item, dict) and item:
+            yield f"{pad}{key}:{comment}"
+            yield from _yaml_lines(item, notes, f"{path}.", depth + 1)
+        else:
+            yield f"{pad}{key}: {json.dumps(item)}{comment}"
+
+
+def _starred(path: str) -> str:
+    parts = path.split(".")
+    return ".".join("*" if index == 1 and parts[0] == "benchmarks" else part for index, part in enumerate(parts))
+
+
+def key_table() -> str:
+    """The key table of config/README.md: key, type, default, unit, meaning."""
+    rows = ["| key | type | default | unit | meaning |", "| --- | --- | --- | --- | --- |"]
+    for path, node in _walk(_config_model().model_json_schema()):
+        default = node.get("default", "")
+        shown = f"`{json.dumps(default)}`" if "default" in node else ""
+        rows.append(f"| `{path}` | {_type(node)} | {shown} | {node.get('unit', '')} | {node.get('description', '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _walk(schema: dict[str, Any], prefix: str = "", root: dict[str, Any] | None = None) -> Iterator[tuple[str, Any]]:
+    """Every leaf key of a JSON schema with its node; maps of models appear as ``name.*.key``."""
+    root = root or schema
+    for key, node in schema.get("properties", {}).items():
+        path = f"{prefix}{key}"
+        target, star = _resolve(node, root)
+        if target is None:
+            yield path, node
+            continue
+        yield (
+            path,
+            {key: value for key, value in node.items() if key not in ("$ref", "default")} | {"type": "section"},
+        )
+        yield from _walk(target, f"{path}.{star}", root)
+
+
+def _resolve(node: dict[str, Any], root: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
+    if "$ref" in node:
+        return root["$defs"][node["$ref"].rsplit("/", 1)[-1]], ""
+    extra = node.get("additionalProperties")
+    if isinstance(extra, dict) and "$ref" in extra:
+        return root["$defs"][extra["$ref"].rsplit("/", 1)[-1]], "*."
+    items = node.get("items")
+    if isinstance(items, dict) and "$ref" in items:
+        return root["$defs"][items["$ref"].rsplit("/", 1)[-1]], "*."
+    return None, ""
+
+
+def _note(node: dict[str, Any]) -> str:
+    unit_name = node.get("unit")
+    return " ".join(filter(None, [node.get("description", ""), f"[{unit_name}]" if unit_name else ""]))
+
+
+def _type(node: dict[str, Any]) -> str:
+    if "enum" in node:
+        return " or ".join(f"`{value}`" for value in node["enum"])
+    if "anyOf" in node:
+        return " or ".join(_type(item) for item in node["anyOf"])
+    if node.get("type") == "array":
+        return f"list of {_type(node.get('items', {}))}"
+    return str(node.get("type", "any"))
+
+
+TABLE_START, TABLE_END = "<!-- keys: made by `python -m stflow.config` -->", "<!-- /keys -->"
+
+
+def generated() -> dict[Path, str]:
+    """Path -> text of every file made from this module."""
+    readme = ROOT / "config" / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    head, _, rest = text.partition(TABLE_START)
+    _, _, tail = rest.partition(TABLE_END)
+    return {
+        ROOT / "config" / "config.yaml": default_yaml(),
+        ROOT / "workflow" / "schemas" / "config.schema.json": json_schema(),
+        readme: f"{head}{TABLE_START}\n{key_table()}{TABLE_END}{tail}",
+    }
+
+
+if __name__ == "__main__":
+    for target, content in generated().items():
+        target.write_text(content, encoding="utf-8")

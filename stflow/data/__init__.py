@@ -1,0 +1,1 @@
+"""Slides and where they come from."""

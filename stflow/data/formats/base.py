@@ -1,0 +1,62 @@
+"""The one interface of every slide format. Light to import: anndata and openslide load inside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """What a format knows of one slide beside its image.
+
+    barcodes (N,), centres_px (N, 2) level-0 px x then y, mpp um/px, spot_diameter_um, genes, counts (N, n_genes) raw.
+    """
+
+    barcodes: np.ndarray
+    centres_px: np.ndarray
+    mpp: float
+    spot_diameter_um: float
+    genes: tuple[str, ...]
+    counts: sparse.csr_matrix
+
+
+class SlideFormat(ABC):
+    """One layout of files below a root folder.
+
+    ``tiles`` says how a slide becomes tiles: ``cut`` from the image at ``image_path`` by mpp, or ``ready``: the file
+    at ``patches_path`` already is in the tiles format and is taken as it is after a check.
+    """
+
+    name: ClassVar[str]
+    tiles: ClassVar[Literal["cut", "ready"]]
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @abstractmethod
+    def counts_files(self, dataset: str, slide: str) -> list[Path]:
+        """The files that `read_counts` reads (the workflow's inputs)."""
+
+    @abstractmethod
+    def image_files(self, dataset: str, slide: str) -> list[Path]:
+        """The files that tiles are made from; the first is the image or the ready patches."""
+
+    @abstractmethod
+    def read_counts(self, dataset: str, slide: str) -> Counts:
+        """Counts and spot centres of a slide.
+
+        Raises
+        ------
+        DataError
+            Files that are missing, cut short, empty, or do not fit each other.
+        """
+
+    def gene_list_file(self, dataset: str) -> Path | None:
+        """The dataset's own gene list (``{"genes": [...]}``), if the format has one; the paper protocol uses it."""
+        return None

@@ -1,0 +1,92 @@
+"""The features file: ``features/<encoder>/<benchmark>/<slide>.h5``.
+
+features  (N, D) float32        coords  (N, 2) int64 top-left corners, level-0 px
+barcodes  (N, 1) UTF-8          centres (N, 2) float64 spot centres, level-0 px
+attrs: schema, encoder, weights_sha256, transform, precision, tiles_sha256, n_expected, features_sha256
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stflow.errors import IntegrityError
+from stflow.io import SCHEMA_VERSION, atomic_path, open_h5, sha256_array
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One slide's features from one encoder; see the module's docstring for shapes and units."""
+
+    features: np.ndarray
+    barcodes: np.ndarray
+    coords: np.ndarray
+    centres: np.ndarray
+    encoder: str
+    weights_sha256: str
+    transform: str
+    precision: str
+    tiles_sha256: str
+
+
+def write_features(path: Path, table: Features) -> None:
+    """Write a features file, atomically."""
+    import h5py
+
+    with atomic_path(path) as partial, h5py.File(partial, "w") as handle:
+        handle["features"] = np.ascontiguousarray(table.features, dtype=np.float32)
+        handle.create_dataset("barcodes", data=[[str(name)] for name in table.barcodes], dtype=h5py.string_dtype())
+        handle["coords"] = np.asarray(table.coords, dtype=np.int64)
+        handle["centres"] = np.asarray(table.centres, dtype=np.float64)
+        handle.attrs.update(
+            schema=SCHEMA_VERSION,
+            encoder=table.encoder,
+            weights_sha256=table.weights_sha256,
+            transform=table.transform,
+            precision=table.precision,
+            tiles_sha256=table.tiles_sha256,
+            n_expected=len(table.barcodes),
+            features_sha256=sha256_array(np.asarray(table.features, dtype=np.float32)),
+        )
+
+
+def read_features(path: Path) -> Features:
+    """Read a features file.
+
+    Raises
+    ------
+    IntegrityError
+        Cut short, or its count or hash is not the one promised.
+    """
+    with open_h5(path) as handle:
+        missing = [key for key in ("features", "barcodes", "coords", "centres") if key not in handle]
+        if missing or "n_expected" not in handle.attrs:
+            raise IntegrityError(f"{path} lacks {', '.join(missing) or 'n_expected'}: delete it and run `embed` again.")
+        attrs = dict(handle.attrs)
+        try:
+            features = handle["features"][:]
+            barcodes = np.asarray(handle["barcodes"].asstr()[:].ravel(), dtype=object)
+            coords, centres = handle["coords"][:], handle["centres"][:]
+        except OSError as error:
+            raise IntegrityError(f"{path} is cut short ({error}): delete it and run `embed` again.") from error
+    expected = int(attrs["n_expected"])
+    if not (len(features) == len(barcodes) == len(coords) == len(centres) == expected):
+        raise IntegrityError(
+            f"{path} holds {len(features)} features and {len(barcodes)} barcodes, {expected} were promised: "
+            "delete it and run `embed` again."
+        )
+    if sha256_array(features) != attrs["features_sha256"]:
+        raise IntegrityError(f"{path}: the features' hash is not the one recorded: delete it and run `embed` again.")
+    return Features(
+        features=features,
+        barcodes=barcodes,
+        coords=coords,
+        centres=centres,
+        encoder=str(attrs["encoder"]),
+        weights_sha256=str(attrs["weights_sha256"]),
+        transform=str(attrs["transform"]),
+        precision=str(attrs["precision"]),
+        tiles_sha256=str(attrs["tiles_sha256"]),
+    )

@@ -1,0 +1,95 @@
+"""What there is: datasets, encoders, methods and formats by name, and the methods' parameter counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from stflow.data.formats import FORMATS
+from stflow.data.splits import Manifest
+from stflow.encoders import ENCODERS
+from stflow.errors import RegistryError
+from stflow.models import METHODS
+
+KINDS = ("datasets", "encoders", "methods", "formats")
+
+
+def print_inventory(kind: str) -> None:
+    """Print one table of names with what a reader needs to choose among them.
+
+    Raises
+    ------
+    RegistryError
+        ``kind`` is not one of `KINDS`.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    if kind not in KINDS:
+        raise RegistryError(f"no list of {kind!r}; there are {', '.join(KINDS)}.")
+    columns, rows = {"datasets": _datasets, "encoders": _encoders, "methods": _methods, "formats": _formats}[kind]()
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+def _datasets() -> tuple[list[str], Iterable[list[object]]]:
+    from stflow.config import SPLITS
+
+    rows: list[list[object]] = []
+    for path in sorted(SPLITS.glob("*.csv")):
+        manifest = Manifest.read(path)
+        for dataset in manifest.datasets():
+            slides = manifest.slides(dataset)
+            patients = {manifest.patient(dataset, slide) for slide in slides}
+            folds = {protocol: len(manifest.folds(dataset, protocol)) for protocol in ("paper", "clean")}
+            rows.append([path.stem, dataset, len(slides), len(patients), folds["paper"], folds["clean"]])
+    return ["benchmark", "dataset", "slides", "patients", "folds (paper)", "folds (clean)"], rows
+
+
+def _encoders() -> tuple[list[str], Iterable[list[object]]]:
+    rows = []
+    for name in ENCODERS.names():
+        encoder = ENCODERS.get(name)
+        access = "gated: accept the terms on the hub first" if encoder.gated else "open"
+        rows.append([name, encoder.dim, access, encoder.licence, encoder.transform])
+    return ["encoder", "features", "access", "licence", "tile transform"], rows
+
+
+def _methods() -> tuple[list[str], Iterable[list[object]]]:
+    rows = []
+    for name in METHODS.names():
+        method = METHODS.get(name)
+        rows.append(
+            [
+                name,
+                "GPU" if method.needs_gpu else "CPU",
+                "every seed" if method.stochastic else "one seed",
+                "yes" if method.selects else "no",
+                (method.__doc__ or "").strip().splitlines()[0],
+            ]
+        )
+    return ["method", "device", "runs", "chooses an epoch", "what it is"], rows
+
+
+def _formats() -> tuple[list[str], Iterable[list[object]]]:
+    rows = []
+    for name in FORMATS.names():
+        layout = FORMATS.get(name)
+        tiles = "cut from the image" if layout.tiles == "cut" else "taken as they are"
+        rows.append([name, tiles, (layout.__doc__ or "").strip().splitlines()[0]])
+    return ["format", "tiles", "what it is"], rows
+
+
+def print_params(n_features: int, n_genes: int, as_json: bool) -> None:
+    """Print the trainable parameters of every method at its default settings (None: not a parametric network)."""
+    counts = {}
+    for name in METHODS.names():
+        method = METHODS.get(name)
+        counts[name] = method.n_params(method.Settings(), n_features, n_genes)
+    if as_json:
+        print(json.dumps({"features": n_features, "genes": n_genes, "parameters": counts}, indent=2))
+        return
+    for name, count in counts.items():
+        print(f"{name:16} {'-' if count is None else f'{count:,}'}")

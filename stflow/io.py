@@ -1,0 +1,139 @@
+"""Files that are whole or absent: atomic writes, hashes, JSON, HDF5."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stflow.errors import IntegrityError, ResourceError
+
+#: Every file the project writes carries this number; a reader refuses a newer one.
+SCHEMA_VERSION = 1
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is synced to disk and renamed, else removed.
+
+    The temporary name keeps the suffix, so that writers which look at it (libvips, anndata) work.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full; nothing is left behind at ``path``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    except OSError as error:
+        if is_disk_full(error):
+            raise ResourceError(
+                f"disk full while writing {path}: nothing was kept. Free space on that disk and run again."
+            ) from error
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether ``error``, or what caused it, is 'no space left' (HDF5 hides the errno in its message)."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if "No space left on device" in str(seen) or "errno = 28" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def sha256_file(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as handle:
+        while chunk := handle.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_array(*arrays: np.ndarray) -> str:
+    """SHA-256 over dtype, shape and bytes of arrays, in hex; independent of memory layout."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array.dtype.kind in "OUT":
+            digest.update("\x00".join(str(item) for item in array.ravel()).encode())
+        else:
+            digest.update(str(array.dtype).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(str(array.shape).encode())
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of the canonical JSON form of ``value``."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_json(path: Path | str, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` as UTF-8, atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    IntegrityError
+        The file is not JSON, as after a cut-off write by another program.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise IntegrityError(f"{path} is not valid JSON ({error}). Delete it and run again.") from error
+
+
+@contextmanager
+def open_h5(path: Path | str) -> Iterator[Any]:
+    """Open an HDF5 file to read.
+
+    Raises
+    ------
+    IntegrityError
+        The file is cut short or is not HDF5.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise IntegrityError(f"{path} does not exist. Run the stage that makes it.")
+    try:
+        handle = h5py.File(path, "r")
+    except OSError as error:
+        raise IntegrityError(
+            f"{path} is not a whole HDF5 file ({error}). It was cut short: delete it and run again."
+        ) from error
+    with handle:
+        yield handle

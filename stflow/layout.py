@@ -1,0 +1,122 @@
+"""Where every file lives: one set of path templates for the workflow and for the command line.
+
+All paths hang below one results folder::
+
+    data/<benchmark>/...                          what a source made or fetched, in its official format
+    slides/<benchmark>/<slide>.h5ad               counts and spot centres, one format for all benchmarks
+    tiles/<benchmark>/<slide>.h5                  img (N, 224, 224, 3) uint8, coords, barcode
+    features/<encoder>/<benchmark>/<slide>.h5     features (N, D), barcodes, coords
+    genes/<benchmark>/<dataset>/<protocol>.json   the genes of every fold
+    runs/<run>/{model.safetensors, history.csv, run.json, predictions.h5ad}
+    metrics/<group>.parquet                       long: gene x slide x fold x seed x metric
+    tables/, figures/, report.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All folds and seeds of one benchmark x dataset x encoder x method x variant x protocol."""
+
+    benchmark: str
+    dataset: str
+    encoder: str
+    method: str
+    variant: str
+    protocol: str
+
+    def __str__(self) -> str:
+        return "/".join((self.benchmark, self.dataset, self.encoder, self.method, self.variant, self.protocol))
+
+    @classmethod
+    def parse(cls, text: str) -> Group:
+        """Inverse of ``str(group)``; raises ``ValueError`` on another form."""
+        parts = text.strip("/").split("/")
+        if len(parts) != 6:
+            raise ValueError(f"{text!r} is not benchmark/dataset/encoder/method/variant/protocol")
+        return cls(*parts)
+
+    def run(self, fold: int, seed: int) -> Run:
+        """One run of this group."""
+        return Run(self, fold, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training: a group, a fold and a seed. Its name is a path: ``<group>/fold0/seed1``."""
+
+    group: Group
+    fold: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.group}/fold{self.fold}/seed{self.seed}"
+
+    @classmethod
+    def parse(cls, text: str) -> Run:
+        """Inverse of ``str(run)``; raises ``ValueError`` on another form."""
+        head, _, tail = text.strip("/").rpartition("/fold")
+        fold, _, seed = tail.partition("/seed")
+        if not (fold.isdigit() and seed.isdigit()):
+            raise ValueError(f"{text!r} is not <group>/fold<number>/seed<number>")
+        return cls(Group.parse(head), int(fold), int(seed))
+
+    @property
+    def names(self) -> tuple[str | int, ...]:
+        """What the run's random generators are named after, the seed aside."""
+        g = self.group
+        return (g.benchmark, g.dataset, g.encoder, g.method, g.variant, g.protocol, self.fold)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below one results folder. Takes strings (also Snakemake wildcards), gives ``Path``."""
+
+    results: Path
+
+    def data(self, benchmark: str) -> Path:
+        return self.results / "data" / benchmark
+
+    def slide(self, benchmark: str, slide: str) -> Path:
+        return self.results / "slides" / benchmark / f"{slide}.h5ad"
+
+    def tiles(self, benchmark: str, slide: str) -> Path:
+        return self.results / "tiles" / benchmark / f"{slide}.h5"
+
+    def features(self, encoder: str, benchmark: str, slide: str) -> Path:
+        return self.results / "features" / encoder / benchmark / f"{slide}.h5"
+
+    def genes(self, benchmark: str, dataset: str, protocol: str) -> Path:
+        return self.results / "genes" / benchmark / dataset / f"{protocol}.json"
+
+    def run_dir(self, run: Run | str) -> Path:
+        return self.results / "runs" / str(run)
+
+    def model(self, run: Run | str) -> Path:
+        return self.run_dir(run) / "model.safetensors"
+
+    def history(self, run: Run | str) -> Path:
+        return self.run_dir(run) / "history.csv"
+
+    def run_json(self, run: Run | str) -> Path:
+        return self.run_dir(run) / "run.json"
+
+    def predictions(self, run: Run | str) -> Path:
+        return self.run_dir(run) / "predictions.h5ad"
+
+    def metrics(self, group: Group | str) -> Path:
+        return self.results / "metrics" / f"{group}.parquet"
+
+    def table(self, name: str, suffix: str) -> Path:
+        return self.results / "tables" / f"{name}.{suffix}"
+
+    def figure(self, name: str, suffix: str) -> Path:
+        return self.results / "figures" / f"{name}.{suffix}"
+
+    @property
+    def report(self) -> Path:
+        return self.results / "report.html"

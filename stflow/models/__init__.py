@@ -1,0 +1,15 @@
+"""Methods: features and coordinates of a slide in, expression of its spots out."""
+
+from __future__ import annotations
+
+from stflow.registry import Registry
+
+METHODS: Registry = Registry(
+    "methods",
+    {
+        "mean": "stflow.models.mean:Mean",
+        "ridge": "stflow.models.ridge:Ridge",
+        "random_forest": "stflow.models.random_forest:RandomForest",
+        "stflow": "stflow.models.stflow:STFlow",
+    },
+)

@@ -1,0 +1,134 @@
+"""The one interface of every method. Light to import: torch and scikit-learn load inside ``fit`` and ``predict``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from stflow.data.slide import Slide
+
+
+class Settings(BaseModel):
+    """Base of a method's settings: frozen, unknown keys refused, a description (and unit) a field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+#: The same class under a name that `Method.Settings` does not shadow.
+SettingsBase = Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be learned: the genes (in order), the encoder whose features are used, and the run's names.
+
+    ``names`` name the random generators (`stflow.seeds`), so that numbers do not depend on the order of jobs.
+    """
+
+    genes: tuple[str, ...]
+    encoder: str
+    names: tuple[str | int, ...] = ()
+
+
+@dataclass(slots=True)
+class Fit:
+    """What a fit leaves beside the model: a row an epoch, and facts for run.json."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """A way to predict expression.
+
+    Class attributes say what the workflow must know without fitting: ``stochastic`` (False: one seed is enough),
+    ``needs_gpu`` (worth a GPU), ``selects`` (uses the select slides to choose an epoch; a method that does not is
+    given them as training slides when they are not the test fold).
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[SettingsBase]]
+    stochastic: ClassVar[bool] = True
+    needs_gpu: ClassVar[bool] = False
+    selects: ClassVar[bool] = False
+
+    def __init__(self, settings: SettingsBase, task: Task) -> None:
+        self.settings = settings
+        self.task = task
+
+    @abstractmethod
+    def fit(
+        self,
+        train: Sequence[Slide],
+        select: Sequence[Slide],
+        *,
+        seed: int,
+        checkpoint: Path | None = None,
+        device: str = "cpu",
+    ) -> Fit:
+        """Learn from ``train``; ``select`` chooses the epoch. A killed fit resumes from ``checkpoint``."""
+
+    @abstractmethod
+    def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
+        """(N, G) float32 predicted log1p counts of ``task.genes``."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, np.ndarray]:
+        """Everything learned, as named arrays (no pickles)."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Inverse of ``state``."""
+
+    def save(self, path: Path) -> None:
+        """Write ``state`` as safetensors, atomically, with method, settings and task in its metadata."""
+        import json
+
+        from safetensors.numpy import save_file
+
+        from stflow.io import atomic_path
+
+        metadata = {
+            "method": self.name,
+            "settings": self.settings.model_dump_json(),
+            "genes": json.dumps(self.task.genes),
+            "encoder": self.task.encoder,
+            "names": json.dumps(self.task.names),
+        }
+        arrays = {key: np.ascontiguousarray(value) for key, value in self.state().items()}
+        with atomic_path(path) as partial:
+            save_file(arrays, partial, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises
+        ------
+        IntegrityError
+            The file is cut short or of another method.
+        """
+        import json
+
+        from safetensors import SafetensorError, safe_open
+
+        from stflow.errors import IntegrityError
+
+        try:
+            with safe_open(path, framework="numpy") as handle:
+                metadata = handle.metadata() or {}
+                state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise IntegrityError(f"{path} is not a whole model file ({error}): delete it and train again.") from error
+        if metadata.get("method") != cls.name:
+            raise IntegrityError(f"{path} is a {metadata.get('method')} model, not {cls.name}: train again.")
+        task = Task(tuple(json.loads(metadata["genes"])), metadata["encoder"], tuple(json.loads(metadata["names"])))
+        method = cls(cls.Settings.model_validate_json(metadata["settings"]), task)
+        method.load_state(state)
+        return method

@@ -1,0 +1,67 @@
+"""The doctor finds what is wrong, names the remedy, and never shows the token."""
+
+from pathlib import Path
+
+import pytest
+
+from stflow import doctor
+
+
+def test_old_and_new_pythons_fail_with_the_remedy() -> None:
+    assert doctor.python_version((3, 12)).verdict == "PASS"
+    for version in ((3, 10), (3, 14)):
+        finding = doctor.python_version(version)
+        assert finding.verdict == "FAIL"
+        assert "3.11, 3.12 or 3.13" in finding.remedy
+
+
+def test_disk_space_has_three_answers(tmp_path: Path) -> None:
+    verdicts = [doctor.disk(tmp_path / "results", lambda _, gb=gb: gb).verdict for gb in (1.0, 100.0, 900.0)]
+    assert verdicts == ["FAIL", "WARN", "PASS"]
+
+
+def test_offline_asks_nothing_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(doctor, "hub_access", refuse)
+    assert any(finding.seen.startswith("HF_HUB_OFFLINE") for finding in doctor.all_findings(tmp_path))
+
+
+def test_the_token_is_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret_of_mine")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    doctor.examine(tmp_path)
+    shown = capsys.readouterr().out
+    assert "present" in shown
+    assert "secret" not in shown
+
+
+def test_a_gated_repository_names_the_page_and_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError
+
+    def gated(*_: object, **__: object) -> None:
+        request = httpx2.Request("GET", "http://localhost")
+        raise GatedRepoError("gated", response=httpx2.Response(403, request=request))
+
+    monkeypatch.setattr(HfApi, "auth_check", gated)
+    finding = doctor.hub_access("MahmoodLab/UNI", "model")
+    assert finding.verdict == "WARN"
+    assert "MahmoodLab/UNI" in finding.remedy
+    assert "hf auth login" in finding.remedy
+
+
+def test_an_unreachable_hub_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx2
+    from huggingface_hub import HfApi
+
+    def down(*_: object, **__: object) -> None:
+        raise httpx2.ConnectError("no route")
+
+    monkeypatch.setattr(HfApi, "auth_check", down)
+    assert doctor.hub_access("MahmoodLab/UNI", "model").verdict == "WARN"

@@ -1,0 +1,102 @@
+"""Files are whole or absent."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from stflow.errors import IntegrityError, ResourceError
+from stflow.io import atomic_path, is_disk_full, open_h5, read_json, sha256_array, sha256_json, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_partial(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def write_half() -> None:
+        with atomic_path(target) as partial:
+            partial.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write_half()
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_write_appears_whole(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "deep" / "a.txt") as partial:
+        partial.write_text("new")
+        assert not (tmp_path / "deep" / "a.txt").exists()
+    assert (tmp_path / "deep" / "a.txt").read_text() == "new"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with atomic_path(tmp_path / "a.txt") as partial:
+            partial.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(ResourceError, match=r"disk full while writing .*a\.txt.*Free space"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_real_limit_on_file_size_counts_as_full(tmp_path: Path) -> None:
+    """The kernel refuses the write, as on a full disk; HDF5 hides the error number, the reader must still know."""
+    code = f"""
+import resource, signal, sys, numpy as np, h5py
+from pathlib import Path
+from stflow.io import atomic_path
+from stflow.errors import ResourceError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with atomic_path(Path({str(tmp_path)!r}) / "x.h5") as partial, h5py.File(partial, "w") as handle:
+        handle["x"] = np.random.default_rng(0).random(100_000)
+except ResourceError as error:
+    print("told:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "told: disk full" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_disk_full_is_found_behind_other_errors() -> None:
+    outer = RuntimeError("writing failed")
+    outer.__cause__ = OSError(errno.ENOSPC, "full")
+    assert is_disk_full(outer)
+    assert is_disk_full(OSError("write failed: errno = 28, error message = 'No space left on device'"))
+    assert not is_disk_full(OSError(errno.EACCES, "denied"))
+
+
+def test_a_cut_hdf5_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as handle:
+        handle["x"] = np.arange(100_000)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(IntegrityError, match=r"x\.h5 is not a whole HDF5 file"), open_h5(path):
+        pass
+    with pytest.raises(IntegrityError, match="does not exist"), open_h5(tmp_path / "none.h5"):
+        pass
+
+
+def test_json_round_trip_and_refusal(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"x": [1, 2]})
+    assert read_json(tmp_path / "a.json") == {"x": [1, 2]}
+    (tmp_path / "a.json").write_text('{"x": ')
+    with pytest.raises(IntegrityError, match=r"a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_hashes_see_values_shapes_and_types_but_not_memory_order() -> None:
+    a = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert sha256_array(a) == sha256_array(np.asfortranarray(a))
+    assert sha256_array(a) != sha256_array(a.reshape(3, 2))
+    assert sha256_array(a) != sha256_array(a.astype(np.float64))
+    assert sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
