@@ -219,6 +219,17 @@ def table_gene_groups(
     make_gene_groups(metrics, groups, csv, md, _words(methods))
 
 
+@table_app.command("page")
+def table_page(
+    md: Annotated[Path, typer.Option(help="Markdown to read.")],
+    html: Annotated[Path, typer.Option(help="HTML to write.")],
+) -> None:
+    """A table as a page of HTML, as the report shows it."""
+    from stflow.report.page import make_page
+
+    make_page(md, html)
+
+
 @figure_app.command("biomarker")
 def figure_biomarker(
     predictions: Annotated[list[Path], typer.Argument(help="Predictions of every method for the slide's fold.")],
@@ -234,6 +245,14 @@ def figure_biomarker(
     from stflow.report.biomarker import make_biomarker
 
     make_biomarker(predictions, slide, gene, tiles, pdf, png, image, colormap)
+
+
+@app.command()
+def show(results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results")) -> None:
+    """Print a results folder's tables, and where its figures and its report are."""
+    from stflow.report.show import print_results
+
+    print_results(results)
 
 
 @app.command("list")

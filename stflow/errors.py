@@ -10,7 +10,8 @@
     │       └── LeakageError     a patient on both sides of a fold
     ├── WeightsError (4)     encoder weights that are missing, gated or of another model
     ├── ResourceError (5)    disk, memory or device
-    └── RegistryError (6)    an unknown or doubly named method, encoder or format
+    ├── RegistryError (6)    an unknown or doubly named method, encoder or format
+    └── RunFailed (7)        a training that diverged or did not fit into memory; the workflow records it and goes on
 
 The number is the exit code of the command line; a traceback is shown only with ``--debug``.
 """
@@ -74,3 +75,13 @@ class RegistryError(StflowError):
     """A name that is unknown, or registered twice."""
 
     exit_code = 6
+
+
+class RunFailed(StflowError):
+    """A training or prediction that cannot give a result, though nothing is wrong with the data or the code.
+
+    A method raises it when its loss is no longer finite, or when memory runs out after it has backed off. The run is
+    then written with status ``failed`` and this message as the reason, so that the others go on.
+    """
+
+    exit_code = 7

@@ -39,6 +39,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         yield partial
         with partial.open("rb") as handle:
             os.fsync(handle.fileno())
+        partial.chmod(0o666 & ~_umask())  # some writers make files that only their owner may read
         partial.replace(path)
     except OSError as error:
         if is_disk_full(error):
@@ -48,6 +49,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's umask; the system tells it only while setting another."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ def stflow(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys, atexit\n"
-        "heavy = {'torch', 'pandas', 'sklearn', 'scanpy', 'anndata', 'timm', 'lightgbm', 'matplotlib'}\n"
+        "heavy = {'torch', 'pandas', 'sklearn', 'scanpy', 'anndata', 'timm', 'matplotlib'}\n"
         "atexit.register(lambda: print('HEAVY', sorted(heavy & set(sys.modules))))\n"
         "from stflow.cli import main; main()"
     )

@@ -36,6 +36,14 @@ def test_a_write_appears_whole(tmp_path: Path) -> None:
     assert (tmp_path / "deep" / "a.txt").read_text() == "new"
 
 
+def test_a_file_is_readable_as_the_umask_says(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.txt") as partial:
+        partial.touch(mode=0o600)
+        partial.chmod(0o600)
+    (tmp_path / "b.txt").touch()
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     def write_half() -> None:
         with atomic_path(tmp_path / "a.txt") as partial:

@@ -19,7 +19,8 @@ import numpy as np
 from scipy import sparse
 
 from stflow.errors import GeneError, IntegrityError
-from stflow.io import SCHEMA_VERSION, atomic_path, open_h5
+from stflow.h5 import write_anndata
+from stflow.io import SCHEMA_VERSION, open_h5
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -141,8 +142,7 @@ def write_slide(
             }
         },
     )
-    with atomic_path(path) as partial:
-        adata.write_h5ad(partial)
+    write_anndata(path, adata)
 
 
 def read_slide(path: Path, features: Mapping[str, Path] | None = None) -> Slide:

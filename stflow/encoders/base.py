@@ -12,7 +12,8 @@ class Encoder(ABC):
     """An image encoder.
 
     Class attributes: ``dim`` (feature size D), ``transform`` (what is done to a tile, in words, recorded in the
-    features file), ``licence``, ``gated`` (whether a hub account must be granted access), ``needs_gpu``.
+    features file), ``licence``, ``gated`` (whether a hub account must be granted access), ``needs_gpu``,
+    ``uses_torch`` (False: NumPy alone, so that torch is not imported for it).
     """
 
     name: ClassVar[str]
@@ -21,6 +22,7 @@ class Encoder(ABC):
     licence: ClassVar[str]
     gated: ClassVar[bool] = False
     needs_gpu: ClassVar[bool] = False
+    uses_torch: ClassVar[bool] = True
 
     def __init__(self, device: str = "cpu", precision: str = "fp32") -> None:
         self.device = device

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import SCHEMA_VERSION, atomic_path, open_h5, sha256_array
+from stflow.h5 import create_h5
+from stflow.io import SCHEMA_VERSION, open_h5, sha256_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ def write_features(path: Path, table: Features) -> None:
     """Write a features file, atomically."""
     import h5py
 
-    with atomic_path(path) as partial, h5py.File(partial, "w") as handle:
+    with create_h5(path) as handle:
         handle["features"] = np.ascontiguousarray(table.features, dtype=np.float32)
         handle.create_dataset("barcodes", data=[[str(name)] for name in table.barcodes], dtype=h5py.string_dtype())
         handle["coords"] = np.asarray(table.coords, dtype=np.int64)

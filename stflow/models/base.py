@@ -78,6 +78,12 @@ class Method(ABC):
     def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
         """(N, G) float32 predicted log1p counts of ``task.genes``."""
 
+    @classmethod
+    def n_params(cls, settings: SettingsBase, n_features: int, n_genes: int) -> int | None:
+        """Trainable parameters for features of size ``n_features``; None for what is not a parametric network."""
+        del settings, n_features, n_genes
+        return None
+
     @abstractmethod
     def state(self) -> Mapping[str, np.ndarray]:
         """Everything learned, as named arrays (no pickles)."""
@@ -87,23 +93,27 @@ class Method(ABC):
         """Inverse of ``state``."""
 
     def save(self, path: Path) -> None:
-        """Write ``state`` as safetensors, atomically, with method, settings and task in its metadata."""
+        """Write ``state`` as safetensors, atomically, with method, settings and task in its metadata.
+
+        The metadata is one JSON entry: safetensors writes several in an order that differs from run to run, and the
+        same model must be the same bytes.
+        """
         import json
 
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         from stflow.io import atomic_path
 
         metadata = {
             "method": self.name,
-            "settings": self.settings.model_dump_json(),
-            "genes": json.dumps(self.task.genes),
+            "settings": self.settings.model_dump(mode="json"),
+            "genes": self.task.genes,
             "encoder": self.task.encoder,
-            "names": json.dumps(self.task.names),
+            "names": self.task.names,
         }
         arrays = {key: np.ascontiguousarray(value) for key, value in self.state().items()}
         with atomic_path(path) as partial:
-            save_file(arrays, partial, metadata=metadata)
+            partial.write_bytes(save(arrays, metadata={"stflow": json.dumps(metadata)}))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -112,7 +122,7 @@ class Method(ABC):
         Raises
         ------
         IntegrityError
-            The file is cut short or of another method.
+            The file is cut short, of another method, or of a training that failed.
         """
         import json
 
@@ -122,13 +132,15 @@ class Method(ABC):
 
         try:
             with safe_open(path, framework="numpy") as handle:
-                metadata = handle.metadata() or {}
+                metadata = json.loads((handle.metadata() or {}).get("stflow", "{}"))
                 state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise IntegrityError(f"{path} is not a whole model file ({error}): delete it and train again.") from error
         if metadata.get("method") != cls.name:
             raise IntegrityError(f"{path} is a {metadata.get('method')} model, not {cls.name}: train again.")
-        task = Task(tuple(json.loads(metadata["genes"])), metadata["encoder"], tuple(json.loads(metadata["names"])))
-        method = cls(cls.Settings.model_validate_json(metadata["settings"]), task)
+        if "failed" in metadata:
+            raise IntegrityError(f"{path} holds no model, as training failed: {metadata['failed']}")
+        task = Task(tuple(metadata["genes"]), metadata["encoder"], tuple(metadata["names"]))
+        method = cls(cls.Settings.model_validate(metadata["settings"]), task)
         method.load_state(state)
         return method

@@ -31,10 +31,14 @@ class SlideFormat(ABC):
 
     ``tiles`` says how a slide becomes tiles: ``cut`` from the image at ``image_path`` by mpp, or ``ready``: the file
     at ``patches_path`` already is in the tiles format and is taken as it is after a check.
+
+    ``tile_is_spot``: a tile is the square around the spot itself (its side is the spot's diameter), whatever the
+    configured side is; so the dataset defines it.
     """
 
     name: ClassVar[str]
     tiles: ClassVar[Literal["cut", "ready"]]
+    tile_is_spot: ClassVar[bool] = False
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,0 +1,59 @@
+# The two commands are `make demo` and `make test`; both set up .venv first and reuse it afterwards.
+#   make PYTHON=/path/to/python3.12 demo     another interpreter (3.11, 3.12 or 3.13)
+#   make her2st HER2ST=/data/her2st          the study's files from a folder instead of a download
+#   make CORES=8 demo                        other than all cores
+
+PYTHON ?=
+CORES ?= all
+HER2ST ?= $(wildcard ../shared/data/her2st)
+
+VENV := .venv
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet host reason
+# Threads of one job or test come from the configuration; without this each would start as many as there are cores.
+export OMP_NUM_THREADS := 1
+
+.PHONY: help setup demo her2st test lint format lock clean
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+	@echo "Targets: demo test her2st lint format lock clean"
+
+setup:
+	@envs/setup.sh $(VENV) $(PYTHON)
+
+demo: setup
+	@$(SNAKEMAKE) --configfile config/demo.yaml
+	@$(BIN)/stflow show results/demo
+
+her2st: setup
+	@$(SNAKEMAKE) --configfile config/her2st.yaml \
+		$(if $(HER2ST),--config 'benchmarks={"her2st": {"pack": "$(HER2ST)"}}')
+	@$(BIN)/stflow show results/her2st
+
+test: setup
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt workflow
+
+# Newest versions that envs/requirements.in allows, with hashes and without addresses, for all supported Pythons.
+lock: setup
+	$(BIN)/python -m venv --clear build/uv
+	build/uv/bin/python -m pip install --quiet uv
+	build/uv/bin/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --upgrade --quiet \
+		--no-emit-index-url --no-header --no-annotate --generate-hashes \
+		--output-file envs/requirements.lock envs/requirements.in
+
+# What can be made again in minutes: the demo's results and the tools' caches. Other results and .venv stay.
+clean:
+	rm -rf results/demo build .pytest_cache .mypy_cache .ruff_cache .hypothesis

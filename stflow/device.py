@@ -1,0 +1,78 @@
+"""Which processor a job computes on, how many threads it uses, and how memory running out is recognised."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stflow.errors import ResourceError
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+#: glibc's ``mallopt`` parameters: give memory back to the system, and take it from the system, only above this.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_TOP_PAD = -1, -3, -2
+_KEPT_BYTES = 1 << 30
+
+
+def resolve(device: str) -> str:
+    """``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``; imports torch unless the answer is given.
+
+    Raises
+    ------
+    ResourceError
+        ``cuda`` was asked for and is not there, or the name is unknown.
+    """
+    if device == "cpu":
+        return "cpu"
+    if device not in ("auto", "cuda"):
+        raise ResourceError(f"no device {device!r}; choose auto, cpu or cuda.")
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    build = torch.version.cuda
+    why = f"torch {torch.__version__} finds no GPU" if build else f"torch {torch.__version__} is a CPU build"
+    raise ResourceError(
+        f"device cuda was asked for, but {why} (CUDA_VISIBLE_DEVICES="
+        f"{os.environ.get('CUDA_VISIBLE_DEVICES', 'not set')}). Run with device auto or cpu, or see `stflow doctor`."
+    )
+
+
+def set_threads(threads: int) -> None:
+    """Let every numerical library of this process use ``threads`` threads, loaded yet or not."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    threadpool_limits(limits=threads)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library reuse freed blocks of up to a gigabyte instead of giving them back to the system.
+
+    A training step on the CPU frees and takes hundreds of blocks of megabytes; each return costs the page faults of
+    the next use, about a tenth of the step. Does nothing where the C library is not glibc.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return
+    for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+        mallopt(parameter, _KEPT_BYTES)
+    mallopt(_M_TOP_PAD, _KEPT_BYTES >> 4)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that host or GPU memory ran out, whichever library raised it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "CUDA out of memory" in text or "can't allocate memory" in text or "CUBLAS_STATUS_ALLOC_FAILED" in text
+    )

@@ -1,0 +1,117 @@
+"""The long metrics file ``metrics/<group>.parquet``: one row a gene x slide x fold x seed x metric.
+
+Every table and every later test derives from these rows; scoring again never trains again. ``slide`` is ``all`` for
+the test spots of a fold pooled, as the paper scores, and a slide's name for its own spots. A failed run has rows too:
+status ``failed``, value NaN, and the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stflow.errors import IntegrityError
+from stflow.evaluation.metrics import METRICS
+from stflow.evaluation.predictions import Predictions, read_predictions
+from stflow.io import SCHEMA_VERSION, atomic_path
+from stflow.layout import Group, Layout
+
+#: The value of ``slide`` for all test spots of a fold pooled.
+POOLED = "all"
+
+#: Columns of the metrics file and their types.
+COLUMNS: dict[str, str] = {
+    "benchmark": "string",
+    "dataset": "string",
+    "encoder": "string",
+    "method": "string",
+    "variant": "string",
+    "protocol": "string",
+    "fold": "int64",
+    "seed": "int64",
+    "slide": "string",
+    "gene": "string",
+    "metric": "string",
+    "value": "double",
+    "n_spots": "int64",
+    "status": "string",
+    "reason": "string",
+}
+
+
+def evaluate_group(results: Path, group: str, folds: Sequence[int], seeds: Sequence[int], out: Path) -> None:
+    """Score every fold and seed of one group and write its metrics file.
+
+    Parameters
+    ----------
+    results
+        Results folder.
+    group
+        ``benchmark/dataset/encoder/method/variant/protocol``.
+    folds, seeds
+        The runs to score.
+    out
+        Parquet file to write.
+
+    Raises
+    ------
+    IntegrityError
+        Predictions that are missing, cut short, or of another run.
+    """
+    layout, parsed = Layout(Path(results)), Group.parse(group)
+    rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for fold in sorted(folds):
+        for seed in sorted(seeds):
+            run = parsed.run(fold, seed)
+            path = layout.predictions(run)
+            predictions = read_predictions(path)
+            if predictions.run != run:
+                raise IntegrityError(
+                    f"{path} holds the predictions of {predictions.run}. Delete it and run `predict` again."
+                )
+            for row in score(predictions):
+                for name, value in zip(COLUMNS, row, strict=True):
+                    rows[name].append(value)
+    _write(Path(out), rows)
+
+
+def score(predictions: Predictions) -> Iterator[tuple[Any, ...]]:
+    """Rows of one run, in the order of `COLUMNS`: pooled first, then slide by slide, metric by metric, gene by gene."""
+    run = predictions.run
+    group = run.group
+    names = (group.benchmark, group.dataset, group.encoder, group.method, group.variant, group.protocol)
+    for slide in (POOLED, *dict.fromkeys(predictions.slide)):
+        here = slice(None) if slide == POOLED else predictions.slide == slide
+        measured, predicted = predictions.measured[here], predictions.predicted[here]
+        n_spots = len(measured)
+        for metric, function in METRICS.items():
+            nothing = np.full(len(predictions.genes), np.nan)
+            values = nothing if predictions.failed else function(measured, predicted)
+            for gene, value in zip(predictions.genes, values.tolist(), strict=True):
+                yield (
+                    *names,
+                    run.fold,
+                    run.seed,
+                    slide,
+                    gene,
+                    metric,
+                    value,
+                    n_spots,
+                    predictions.status,
+                    predictions.reason,
+                )
+
+
+def _write(path: Path, rows: dict[str, list[Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {name: pa.array(rows[name], type=pa.type_for_alias(kind)) for name, kind in COLUMNS.items()},
+        metadata={"stflow_schema": str(SCHEMA_VERSION), "n_rows": str(len(rows["gene"]))},
+    )
+    with atomic_path(path) as partial:
+        pq.write_table(table, partial, compression="zstd")

@@ -1,0 +1,122 @@
+"""HDF5 files that are whole or absent, on a full disk too.
+
+When a write fails, the HDF5 library cannot close its file and often takes the process down with it. So HDF5 is given
+a file that never fails: the first error is kept, further writes are dropped, and the error is raised once the file is
+closed.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stflow.errors import ResourceError
+from stflow.io import atomic_path
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class _Sink:
+    """A file for h5py that remembers its first error instead of raising it."""
+
+    def __init__(self, handle: io.BufferedRandom) -> None:
+        self._handle = handle
+        self.error: OSError | None = None
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        if self.error is None:
+            try:
+                call()
+            except OSError as error:
+                self.error = error
+
+    def write(self, data: Any) -> int:
+        self._attempt(lambda: self._handle.write(data))
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        self._attempt(lambda: self._handle.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        self._attempt(self._handle.flush)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._attempt(lambda: self._handle.seek(offset, whence))
+        return offset
+
+    def read(self, size: int) -> bytes:
+        data = bytearray(size)
+        self.readinto(data)
+        return bytes(data)
+
+    def readinto(self, buffer: Any) -> int:
+        """What was written; zeros in place of what was dropped."""
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))
+        self._attempt(lambda: self._handle.readinto(view))
+        return len(view)
+
+    def close(self) -> None:
+        """Close the file, and raise the first error if there was one."""
+        self.flush()
+        with suppress(OSError):
+            self._handle.close()
+        if self.error is not None:
+            raise self.error
+
+    def tell(self) -> int:
+        return self._handle.tell()
+
+
+@contextmanager
+def create_h5(path: Path | str, expected_bytes: int = 0) -> Iterator[Any]:
+    """An HDF5 file to write; it stands at ``path`` once the block ends without an error, and not before.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    expected_bytes
+        What it will hold, if that is known: a disk with less room is refused before the work is done.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full; nothing is left behind.
+    """
+    import h5py
+
+    with atomic_path(path) as partial:
+        free = shutil.disk_usage(partial.parent).free
+        if free < expected_bytes:
+            raise ResourceError(
+                f"disk full: {path} needs {expected_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free. Free space "
+                "on that disk and run again."
+            )
+        # Opened and closed by hand: closing flushes, which on a full disk fails once more.
+        sink = _Sink(partial.open("w+b"))
+        try:
+            with h5py.File(sink, "w") as handle:
+                yield handle
+        finally:
+            sink.close()
+
+
+def write_anndata(path: Path | str, adata: AnnData) -> None:
+    """Write an AnnData as h5ad, whole or not at all.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full; nothing is left behind.
+    """
+    from anndata.io import write_elem
+
+    with create_h5(path) as handle:
+        write_elem(handle, "/", adata)

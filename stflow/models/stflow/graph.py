@@ -1,0 +1,89 @@
+"""The neighbourhood graph as tensors: made once a slide, cut to regions, joined to flat batches without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stflow.models.stflow.frames import edge_inputs
+from stflow.models.stflow.neighbourhood import nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """M spots and their neighbours.
+
+    Attributes
+    ----------
+    index
+        (M, k) int64 rows of neighbours; a spot's own row where there is none.
+    present
+        (M, k) bool: whether there is one.
+    edges
+        (M, k, 4, 3) float32 inputs of the edge network, see `frames.edge_inputs`.
+    """
+
+    index: Tensor
+    present: Tensor
+    edges: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @classmethod
+    def of(cls, centres_um: np.ndarray, k: int, scale_um: float) -> Self:
+        """The graph of a slide from its (N, 2) spot centres, um."""
+        index, present = nearest(centres_um, k)
+        edges = edge_inputs(centres_um, index, present, scale_um)
+        return cls(torch.from_numpy(index), torch.from_numpy(present), torch.from_numpy(edges))
+
+    def to(self, device: str) -> Graph:
+        """The graph on another device."""
+        return Graph(self.index.to(device), self.present.to(device), self.edges.to(device))
+
+    def region(self, spots: Tensor) -> Graph:
+        """The graph of (m,) ``spots``, rows renumbered.
+
+        Neighbours outside the region are absent; the frames stay those of the whole slide, so that geometry is never
+        computed again. (The released code searches neighbours and frames anew inside every region.)
+        """
+        row = torch.full((len(self),), -1, dtype=torch.int64, device=spots.device)
+        own = torch.arange(len(spots), device=spots.device)
+        row[spots] = own
+        index = row[self.index[spots]]
+        present = self.present[spots] & (index >= 0)
+        return Graph(torch.where(present, index, own[:, None]), present, self.edges[spots])
+
+
+def join(graphs: Sequence[Graph]) -> Graph:
+    """Several graphs as one, rows offset; no edge leads from one to another."""
+    if len(graphs) == 1:
+        return graphs[0]
+    offset = 0
+    index = []
+    for graph in graphs:
+        index.append(graph.index + offset)
+        offset += len(graph)
+    return Graph(
+        torch.cat(index),
+        torch.cat([graph.present for graph in graphs]),
+        torch.cat([graph.edges for graph in graphs]),
+    )
+
+
+def nearest_spots(centres: Tensor, centre: int, m: int) -> Tensor:
+    """Rows of the m spots nearest to spot ``centre``, itself included, in row order: a contiguous region.
+
+    Parameters
+    ----------
+    centres
+        (N, 2) spot centres, any unit.
+    """
+    offset = centres - centres[centre]
+    distance = offset.square().sum(dim=1)
+    return distance.argsort(stable=True)[:m].sort().values

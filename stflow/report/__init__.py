@@ -1,0 +1,1 @@
+"""Tables and figures, each from files of an earlier stage alone."""

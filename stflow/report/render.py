@@ -1,0 +1,92 @@
+"""Tables as text: cells with spread, the best two marked, columns aligned for the eye and for markdown.
+
+In markdown the best of a row is **bold** and the second <u>underlined</u>; `to_terminal` turns the marks into ``*`` and
+``+`` for a reader of plain text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+DECIMALS = 3
+MISSING = "-"
+#: Characters a line of running text in a terminal; tables take what they need.
+LINE = 100
+
+
+def number(value: float) -> str:
+    """Three decimals; ``-`` for NaN; no ``-0.000``."""
+    return MISSING if math.isnan(value) else f"{round(value, DECIMALS) + 0.0:.{DECIMALS}f}"
+
+
+def with_spread(mean: float, std: float | None) -> str:
+    """``0.412 ± 0.003``, or the mean alone where there is no spread."""
+    if std is None or math.isnan(std) or math.isnan(mean):
+        return number(mean)
+    return f"{number(mean)} ± {number(std)}"
+
+
+def ranks(means: Sequence[float]) -> list[int]:
+    """1 for the best of a row, 2 for the second, 0 else; numbers that are printed alike share a rank."""
+    shown = [round(value, DECIMALS) if not math.isnan(value) else None for value in means]
+    ordered = sorted({value for value in shown if value is not None}, reverse=True)[:2]
+    if len([value for value in shown if value is not None]) < 2:
+        return [0] * len(shown)  # nothing to be better than
+    return [ordered.index(value) + 1 if value in ordered else 0 for value in shown]
+
+
+def mark(text: str, rank: int) -> str:
+    """Markdown mark of a rank."""
+    return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(rank, text)
+
+
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], n_labels: int = 1) -> str:
+    """A markdown table whose pipes stand below each other; the first ``n_labels`` columns are aligned left."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
+
+    def join(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if column < n_labels else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * width if column < n_labels else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
+    return "\n".join([join(lines[0]), join(rule), *map(join, lines[1:])])
+
+
+def show(path: Path) -> str:
+    """A table's markdown file as text for a terminal."""
+    return to_terminal(Path(path).read_text(encoding="utf-8"))
+
+
+def to_terminal(markdown: str) -> str:
+    """The same text for a terminal: ``*`` after the best, ``+`` after the second, no other marks, pipes aligned."""
+    out: list[str] = []
+    table: list[list[str]] = []
+    for line in [*markdown.splitlines(), ""]:
+        if line.startswith("|"):
+            table.append([cell.strip() for cell in line.strip("|").split("|")])
+            continue
+        if table:
+            n_labels = sum(not cell.endswith(":") for cell in table[1])
+            plain = [[*row[:n_labels], *map(_plain_cell, row[n_labels:])] for row in (table[0], *table[2:])]
+            out.append(format_table(plain[0], plain[1:], n_labels))
+            table = []
+        text = line.replace("**best**", "* best").replace("<u>second</u>", "+ second")
+        text = re.sub(r"`([^`]*)`", r"\1", text.lstrip("#").strip() if line.startswith("#") else text)
+        indent = "  " if text.startswith("- ") else ""
+        out.append(textwrap.fill(text, LINE, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _plain_cell(cell: str) -> str:
+    for pattern, sign in ((r"\*\*(.*?)\*\*", "*"), (r"<u>(.*?)</u>", "+")):
+        if re.search(pattern, cell):
+            return re.sub(pattern, r"\1", cell) + f" {sign}"
+    return f"{cell}  "  # the sign's place, so that numbers stand below each other

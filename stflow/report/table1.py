@@ -1,0 +1,223 @@
+"""Table 1: Pearson correlation of every method on every dataset, by protocol, beside what the paper printed.
+
+The CSV holds one line a group; the markdown one block a protocol, rows of datasets, columns of methods, and below
+them what was scored, what was undefined and what failed. Both come from the same summary of the long metrics.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stflow.evaluation.aggregate import (
+    AVERAGE,
+    average_datasets,
+    failures,
+    read_metrics,
+    run_scores,
+    summarise,
+)
+from stflow.io import write_text
+from stflow.report.published import printed, printed_average
+from stflow.report.render import MISSING, format_table, mark, ranks, with_spread
+from stflow.report.style import method_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "benchmark",
+    "dataset",
+    "encoder",
+    "protocol",
+    "method",
+    "variant",
+    "mean",
+    "std",
+    "n_folds",
+    "n_seeds",
+    "n_genes",
+    "n_undefined",
+    "n_failed",
+    "printed_mean",
+    "printed_std",
+)
+
+#: What each protocol means, in one line below its heading.
+PROTOCOLS = {
+    "paper": "As the released code: epoch chosen on the test fold where there are no validation slides, the dataset's "
+    "own gene list.",
+    "clean": "Without leaks: epoch chosen on patients held out of training, genes chosen on training slides.",
+}
+
+HOW_TO_READ = (
+    "Pearson correlation of measured and predicted log1p counts, gene by gene over all test spots of a fold pooled; "
+    "mean over genes, then folds, then seeds. ± is the population standard deviation over seeds (ddof = 0); a number "
+    "without it comes from one seed, as for a method that draws nothing at random. In each row **best** and "
+    "<u>second</u>. A constant prediction scores 0."
+)
+
+Method = tuple[str, str]
+
+
+def make_table1(metrics: Sequence[Path], csv_path: Path, md_path: Path, methods: Sequence[str] = ()) -> None:
+    """Write table 1 as CSV and markdown.
+
+    Parameters
+    ----------
+    metrics
+        Metrics files.
+    csv_path, md_path
+        Files to write.
+    methods
+        Columns in order, ``method`` or ``method/variant``; methods that are not named follow as they come.
+
+    Raises
+    ------
+    IntegrityError
+        A metrics file that is missing or cut short.
+    """
+    runs = run_scores(read_metrics(metrics))
+    columns = method_order(runs, methods)
+    summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
+    _add_printed(summary)
+    write_text(csv_path, to_csv(COLUMNS, summary))
+    write_text(md_path, to_markdown(summary, columns, failures(runs)))
+
+
+def method_order(runs: pd.DataFrame, methods: Sequence[str]) -> list[Method]:
+    """(method, variant) of each column: those asked for that have scores, then the others as they come."""
+    present = list(dict.fromkeys(zip(runs["method"], runs["variant"], strict=True)))
+    asked = [(name, variant or "default") for name, _, variant in (text.partition("/") for text in methods)]
+    return [*(pair for pair in asked if pair in present), *(pair for pair in present if pair not in asked)]
+
+
+def records(summary: pd.DataFrame, columns: Sequence[Method]) -> list[dict[str, Any]]:
+    """The summary's rows as dictionaries, methods in the table's order within a dataset."""
+    found = [{str(name): value for name, value in row.items()} for row in summary.to_dict("records")]
+    places = {
+        name: {value: place for place, value in enumerate(dict.fromkeys(row[name] for row in found))}
+        for name in ("benchmark", "dataset", "encoder", "protocol")
+    }
+    return sorted(
+        found,
+        key=lambda row: (
+            *(place[row[name]] for name, place in places.items()),
+            columns.index((row["method"], row["variant"])),
+        ),
+    )
+
+
+def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with six decimals; what is undefined stays empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_field(row[name]) for name in columns])
+    return text.getvalue()
+
+
+def to_markdown(summary: Sequence[Mapping[str, Any]], columns: Sequence[Method], failed: Sequence[str]) -> str:
+    """The whole page."""
+    parts = ["# Table 1: Pearson correlation", HOW_TO_READ]
+    for protocol in dict.fromkeys(row["protocol"] for row in summary):
+        rows = [row for row in summary if row["protocol"] == protocol]
+        parts += [f"## Protocol {protocol}", PROTOCOLS.get(protocol, ""), _block(rows, columns)]
+        if any(row["printed_mean"] is not None for row in rows):
+            parts.append("In parentheses: the number printed in the paper (arXiv 2506.05361, tables 1 and 12).")
+        parts.append("\n".join(_scored(rows)))
+    parts.append(failed_section(failed))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def failed_section(failed: Sequence[str]) -> str:
+    """Failed runs by name with the reason, or that there are none."""
+    if not failed:
+        return "No run failed."
+    return "\n".join([f"## Failed runs: {len(failed)}", "", *(f"- `{line}`" for line in failed)])
+
+
+def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method]) -> str:
+    several = len({row["encoder"] for row in rows}) > 1
+    names = ["benchmark", "dataset", *(["encoder"] if several else [])]
+    body = []
+    # Averages stand below the datasets of their benchmark.
+    order = sorted(
+        dict.fromkeys((row["benchmark"], row["dataset"] == AVERAGE, row["dataset"], row["encoder"]) for row in rows),
+        key=lambda key: (_first(rows, "benchmark", key[0]), key[1]),
+    )
+    for benchmark, _, dataset, encoder in order:
+        here = {
+            (row["method"], row["variant"]): row
+            for row in rows
+            if (row["benchmark"], row["dataset"], row["encoder"]) == (benchmark, dataset, encoder)
+        }
+        means = [here[pair]["mean"] if pair in here else math.nan for pair in columns]
+        cells = [
+            _cell(here[pair], rank) if pair in here else MISSING
+            for pair, rank in zip(columns, ranks(means), strict=True)
+        ]
+        body.append([benchmark, dataset, *([encoder] if several else []), *cells])
+    return format_table([*names, *(method_label(*pair) for pair in columns)], body, len(names))
+
+
+def _cell(row: Mapping[str, Any], rank: int) -> str:
+    text = "failed" if row["n_seeds"] == 0 and row["n_failed"] else with_spread(row["mean"], row["std"])
+    text = mark(text, rank)
+    if row["printed_mean"] is not None:
+        text += f" ({with_spread(row['printed_mean'], row['printed_std'])})"
+    return text
+
+
+def _scored(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a dataset: folds, seeds, spots, genes, undefined ones."""
+    lines = []
+    for benchmark, dataset in dict.fromkeys((row["benchmark"], row["dataset"]) for row in rows):
+        if dataset == AVERAGE:
+            continue
+        here = [row for row in rows if (row["benchmark"], row["dataset"]) == (benchmark, dataset)]
+        first = here[0]
+        seeds: dict[int, list[str]] = {}
+        for row in here:
+            label = method_label(row["method"], row["variant"])
+            seeds.setdefault(int(row["n_seeds"]), []).append(label)
+        told = "; ".join(f"{count} of {', '.join(dict.fromkeys(labels))}" for count, labels in sorted(seeds.items()))
+        undefined = max(int(row["n_undefined"]) for row in here)
+        lines.append(
+            f"- {benchmark}/{dataset} ({', '.join(dict.fromkeys(row['encoder'] for row in here))}): "
+            f"{_count(int(first['n_folds']), 'fold')}, {_count(int(first['n_spots']), 'test spot')}, "
+            f"{first['n_genes']:g} genes a fold; "
+            f"undefined because measured constant: {undefined} of {round(first['n_genes'] * first['n_folds'])} genes "
+            f"x folds; seeds: {told}."
+        )
+    return lines
+
+
+def _add_printed(summary: list[dict[str, Any]]) -> None:
+    """Add printed_mean and printed_std, None where the paper has no such number."""
+    for row in summary:
+        where = (row["encoder"], row["method"], row["variant"], row["protocol"])
+        if row["dataset"] == AVERAGE:
+            datasets = {other["dataset"] for other in summary if other["benchmark"] == row["benchmark"]} - {AVERAGE}
+            row["printed_mean"], row["printed_std"] = printed_average(row["benchmark"], datasets, *where), None
+        else:
+            row["printed_mean"], row["printed_std"] = printed(row["benchmark"], row["dataset"], *where) or (None, None)
+
+
+def _first(rows: Sequence[Mapping[str, Any]], name: str, value: str) -> int:
+    return next(index for index, row in enumerate(rows) if row[name] == value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _field(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else value

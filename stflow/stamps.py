@@ -1,0 +1,81 @@
+"""The code stamps of the workflow's stages: one small file each, an input of the rules that run that code.
+
+A stamp holds the hash of `stflow.provenance`; it changes when the code of its stage changes, and only then, so
+Snakemake reruns that stage and what follows. Stamps are written when the Snakefile is read; a cluster job reads it
+again, finds them as they should be, and leaves them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from stflow.data.formats import FORMATS
+from stflow.encoders import ENCODERS
+from stflow.models import METHODS
+from stflow.provenance import code_hash, write_if_changed
+
+if TYPE_CHECKING:
+    from stflow.config import _Config
+
+#: Stage -> the module that its command calls; what it calls by name in a registry is added by `stages`.
+STAGES: Mapping[str, str] = {
+    "source-demo": "stflow.data.demo",
+    "source-her2st": "stflow.data.her2st",
+    "counts": "stflow.data.counts",
+    "tile": "stflow.wsi.tiles",
+    "embed": "stflow.encoders.extract",
+    "genes": "stflow.data.genes",
+    "train": "stflow.training.train",
+    "predict": "stflow.training.predict",
+    "evaluate": "stflow.evaluation.evaluate",
+    "table1": "stflow.report.table1",
+    "gene-groups": "stflow.report.gene_groups",
+    "page": "stflow.report.page",
+    "biomarker": "stflow.report.biomarker",
+}
+
+
+def stages(config: _Config) -> dict[str, tuple[str, ...]]:
+    """Stamp name -> the modules whose code it stands for, for every stage of a configuration."""
+    benchmarks = config.benchmarks.values()
+    formats = {entry.format: FORMATS.module(entry.format) for entry in benchmarks}
+    encoders = {name: ENCODERS.module(name) for name in config.encoders}
+    methods = {name: METHODS.module(name) for name in _methods(config)}
+    called = {"counts": formats, "tile": formats, "embed": encoders, "train": methods, "predict": methods}
+    unused = {"source-demo", "source-her2st"} - {f"source-{entry.source}" for entry in benchmarks}
+    found: dict[str, tuple[str, ...]] = {}
+    for stage, module in STAGES.items():
+        if stage in called:
+            found |= {f"{stage}-{name}": (module, other) for name, other in called[stage].items()}
+        elif stage not in unused:
+            found[stage] = (module,)
+    return found
+
+
+def stamp(results: Path, stage: str, name: str = "") -> Path:
+    """Path of a stage's stamp; ``name`` is the format, encoder or method that it calls, and may be a wildcard."""
+    return results / "code" / (f"{stage}-{name}.sha256" if name else f"{stage}.sha256")
+
+
+def config_record(results: Path) -> Path:
+    """Path of the complete configuration that the results come from."""
+    return results / "config.yaml"
+
+
+def write_stamps(config: _Config) -> None:
+    """Write the stamps and the configuration record; a file that would not change stays untouched."""
+    for name, modules in stages(config).items():
+        write_if_changed(stamp(config.results, name), f"{code_hash(*modules)}\n")
+    values = json.loads(config.model_dump_json())
+    values["settings"] = {name: values["settings"][name] for name in _methods(config)}
+    write_if_changed(config_record(config.results), yaml.safe_dump(values, sort_keys=False))
+
+
+def _methods(config: _Config) -> list[str]:
+    """Methods of a configuration, each once, without their variants."""
+    return list(dict.fromkeys(row.partition("/")[0] for row in config.methods))

@@ -1,0 +1,1 @@
+"""Training and prediction of one run: whatever the method, the same files."""

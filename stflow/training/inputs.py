@@ -1,0 +1,92 @@
+"""What a run learns from: its slides with features, cut to the roles that its fold gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stflow.data.slide import Slide, read_slide
+from stflow.data.splits import Fold, Manifest
+from stflow.errors import GeneError, SplitError
+from stflow.io import read_json, sha256_array
+from stflow.layout import Layout, Run
+from stflow.models.base import Task
+
+#: Share of the spots of a single training slide that selects the epoch.
+REGION_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A run with what its fold says: the task, the fold, and where the files are."""
+
+    layout: Layout
+    run: Run
+    fold: Fold
+    task: Task
+
+    @classmethod
+    def of(cls, results: Path, run: str, manifest: Path, *, by_slide: bool) -> Inputs:
+        """Look up fold and genes of a run.
+
+        Raises
+        ------
+        SplitError, LeakageError
+            The fold is missing or cannot be used.
+        GeneError
+            The gene file has no list for the fold.
+        """
+        layout = Layout(Path(results))
+        try:
+            parsed = Run.parse(run)
+        except ValueError as error:
+            raise SplitError(f"no run {run!r}: {error}. A run is benchmark/dataset/.../fold0/seed0.") from error
+        group = parsed.group
+        fold = Manifest.read(manifest, by_slide=by_slide).fold(group.dataset, group.protocol, parsed.fold)
+        path = layout.genes(group.benchmark, group.dataset, group.protocol)
+        genes = read_json(path)["folds"].get(str(parsed.fold))
+        if not genes:
+            raise GeneError(f"{path} lists no genes for fold {parsed.fold}. Run the genes stage again.")
+        return cls(layout, parsed, fold, Task(tuple(genes), group.encoder, parsed.names))
+
+    def read(self, slides: Sequence[str]) -> list[Slide]:
+        """The named slides with the run's features."""
+        group = self.run.group
+        return [
+            read_slide(
+                self.layout.slide(group.benchmark, name),
+                {group.encoder: self.layout.features(group.encoder, group.benchmark, name)},
+            )
+            for name in slides
+        ]
+
+    def roles(self, *, selects: bool) -> tuple[list[Slide], list[Slide]]:
+        """Slides to learn from, and slides that choose the epoch.
+
+        A method that selects nothing learns from both, unless the test slides do the choosing: those it never sees.
+        Where one training slide is all there is, a fifth of it on one side chooses.
+        """
+        if not selects:
+            return self.read(self.fold.development), []
+        if self.fold.select_by == "region":
+            (slide,) = self.read(self.fold.train)
+            rest, side = split_by_side(slide.centres_um)
+            return [slide.subset(rest)], [slide.subset(side)]
+        return self.read(self.fold.train), self.read(self.fold.select)
+
+
+def split_by_side(centres: np.ndarray, share: float = REGION_SHARE) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of (N, 2) spots without, and in, the last ``share`` along the slide's longer axis; each in row order."""
+    extent = np.ptp(centres, axis=0)
+    long = int(extent[1] > extent[0])
+    order = np.lexsort((centres[:, 1 - long], centres[:, long]))
+    n_side = max(1, round(share * len(centres)))
+    return np.sort(order[:-n_side]), np.sort(order[-n_side:])
+
+
+def sha256_slide(slide: Slide, task: Task) -> str:
+    """Hash of all that a method sees of a slide: spots, positions, features, expression of the task's genes."""
+    return sha256_array(slide.barcodes, slide.centres_um, slide.features[task.encoder], slide.expression(task.genes))

@@ -1,0 +1,349 @@
+"""From a checked configuration to what the workflow makes: groups, runs, the files of each, and what each reads.
+
+The rules stay one shell line each because all that depends on the configuration is answered here. Light: no torch,
+no pandas; the Snakefile, and every cluster job again, builds one `Plan`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Container, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stflow.config import DEFAULT_VARIANT
+from stflow.data.formats import FORMATS
+from stflow.data.formats.base import SlideFormat
+from stflow.data.splits import Fold
+from stflow.errors import ConfigError
+from stflow.layout import Group, Layout, Run
+from stflow.models import METHODS
+
+if TYPE_CHECKING:
+    from stflow.config import _Config
+    from stflow.encoders.base import Encoder
+    from stflow.models.base import Method
+
+#: What a demo benchmark is made of, by format, below its root: the files of one slide, then those of a dataset.
+DEMO_SLIDE_FILES: Mapping[str, tuple[str, ...]] = {
+    "hest": (
+        "wsis/{slide}.tif",
+        "st/{slide}.h5ad",
+        "metadata/{slide}.json",
+        "bench/{dataset}/patches/{slide}.h5",
+        "bench/{dataset}/adata/{slide}.h5ad",
+    ),
+    "stimage": (
+        "Visium/image/{slide}.png",
+        "Visium/gene_exp/{slide}_count.csv",
+        "Visium/coord/{slide}_coord.csv",
+    ),
+}
+DEMO_TASK_FILES: Mapping[str, tuple[str, ...]] = {
+    "hest": ("bench/{dataset}/var_50genes.json", "bench/{dataset}/truth.json"),
+    "stimage": ("meta/meta_all_gene.csv", "truth.json"),
+}
+#: What one her2st section becomes, below the benchmark's root.
+HER2ST_SECTION_FILES = ("wsis/{slide}.tif", "st/{slide}.h5ad", "metadata/{slide}.json")
+
+#: Name of a biomarker map, below figures/.
+BIOMARKER = "biomarkers/{encoder}/{benchmark}/{slide}/{gene}"
+
+
+class Plan:
+    """What one configuration asks for.
+
+    Attributes
+    ----------
+    config, layout
+        The configuration, and the paths below its results folder.
+    formats
+        benchmark -> its slide format, on the benchmark's root.
+    folds
+        (benchmark, dataset, protocol) -> fold number -> fold; reading them refuses leakage before anything runs.
+
+    Raises
+    ------
+    ConfigError
+        Names that fit the configuration's types but not its split manifests; all of them in one message.
+    SplitError, LeakageError
+        A fold that cannot be used.
+    """
+
+    def __init__(self, config: _Config) -> None:
+        self.config = config
+        self.layout = Layout(config.results)
+        self._manifests = {name: config.manifest(name) for name in config.benchmarks}
+        self.formats: dict[str, SlideFormat] = {
+            name: FORMATS.get(entry.format)(config.root(name)) for name, entry in config.benchmarks.items()
+        }
+        self.folds: dict[tuple[str, str, str], dict[int, Fold]] = {
+            (benchmark, dataset, protocol): {
+                index: manifest.fold(dataset, protocol, index) for index in manifest.folds(dataset, protocol)
+            }
+            for benchmark, manifest in self._manifests.items()
+            for dataset in config.datasets(benchmark)
+            for protocol in config.protocols
+        }
+        self._refuse_unusable()
+
+    def _refuse_unusable(self) -> None:
+        problems = [
+            f"{benchmark}/{dataset} has no fold for the {protocol} protocol: add rows to {self.manifest(benchmark)}"
+            for (benchmark, dataset, protocol), folds in self.folds.items()
+            if not folds
+        ]
+        for name, entry in self.config.benchmarks.items():
+            if entry.source == "demo" and entry.format not in DEMO_SLIDE_FILES:
+                known = " or ".join(DEMO_SLIDE_FILES)
+                problems.append(f"benchmarks.{name}.format: the demo is made as {known}, not as {entry.format}")
+        figures = self.config.figures
+        if figures.biomarkers and figures.biomarker_protocol not in self.config.protocols:
+            problems.append(f"figures.biomarker_protocol: {figures.biomarker_protocol!r} is not among protocols")
+        else:
+            problems += [
+                f"figures.biomarkers: no fold of this configuration tests slide {entry.slide!r} of {entry.benchmark!r}"
+                for entry in figures.biomarkers
+                if not self._testing(entry.benchmark, entry.slide)
+            ]
+        if problems:
+            lines = "\n".join(f"  - {line}" for line in problems)
+            raise ConfigError(f"the configuration has {len(problems)} problem(s):\n{lines}")
+
+    # -- names -----------------------------------------------------------------------------------------------
+
+    @property
+    def methods(self) -> list[tuple[str, str]]:
+        """(method, variant) of every row of the tables, in their order."""
+        pairs = [entry.partition("/") for entry in self.config.methods]
+        return [(method, variant or DEFAULT_VARIANT) for method, _, variant in pairs]
+
+    def datasets(self) -> list[str]:
+        """Dataset names over all benchmarks, each once."""
+        return list(dict.fromkeys(dataset for _, dataset, _ in self.folds))
+
+    def slides(self, benchmark: str, dataset: str | None = None) -> list[str]:
+        """Slides of one dataset, or of all datasets of the benchmark that this configuration runs, each once."""
+        datasets = self.config.datasets(benchmark) if dataset is None else [dataset]
+        names = (slide for name in datasets for slide in self._manifests[benchmark].slides(name))
+        return list(dict.fromkeys(names))
+
+    def dataset_of(self, benchmark: str, slide: str) -> str:
+        """The dataset whose folder holds the slide's files."""
+        return self._manifests[benchmark].dataset_of(slide)
+
+    def patient(self, benchmark: str, slide: str) -> str:
+        """Patient of a slide."""
+        return self._manifests[benchmark].patient(self.dataset_of(benchmark, slide), slide)
+
+    def seeds(self, method: str) -> list[int]:
+        """The configured seeds; only the first for a method that draws nothing at random."""
+        return list(self.config.seeds) if METHODS.get(method).stochastic else list(self.config.seeds[:1])
+
+    def groups(
+        self, *, benchmark: str | None = None, dataset: str | None = None, method: str | None = None
+    ) -> list[Group]:
+        """Every group, or those of one benchmark, dataset or method."""
+        every = (
+            Group(a_benchmark, a_dataset, encoder, a_method, variant, protocol)
+            for a_benchmark, a_dataset, protocol in self.folds
+            for encoder in self.config.encoders
+            for a_method, variant in self.methods
+        )
+        return [
+            group
+            for group in every
+            if benchmark in (None, group.benchmark)
+            and dataset in (None, group.dataset)
+            and method in (None, group.method)
+        ]
+
+    def named_targets(self) -> list[tuple[str, str]]:
+        """(kind, name) of the targets made from names: every dataset, then every method."""
+        methods = dict.fromkeys(method for method, _ in self.methods)
+        return [("dataset", name) for name in self.datasets()] + [("method", name) for name in methods]
+
+    # -- folds and runs --------------------------------------------------------------------------------------
+
+    def fold_numbers(self, group: Group) -> list[int]:
+        """Fold numbers of a group's dataset and protocol."""
+        return list(self.folds[group.benchmark, group.dataset, group.protocol])
+
+    def runs(self, group: Group) -> list[Run]:
+        """All folds and seeds of a group."""
+        return [group.run(fold, seed) for fold in self.fold_numbers(group) for seed in self.seeds(group.method)]
+
+    def predictions(self, group: Group) -> list[Path]:
+        """Predictions of all runs of a group."""
+        return [self.layout.predictions(run) for run in self.runs(group)]
+
+    def fold(self, run: Run) -> Fold:
+        """The fold of a run."""
+        return self.folds[run.group.benchmark, run.group.dataset, run.group.protocol][run.fold]
+
+    def learning_slides(self, run: Run) -> list[str]:
+        """Slides that a training reads: those it learns from and those that choose its epoch."""
+        fold = self.fold(run)
+        return list(dict.fromkeys((*fold.train, *fold.select)))
+
+    def describe(self, run: Run) -> str:
+        """What a fold's slides are for, in words: a changed role reruns the training though its files stay."""
+        return _describe(self.fold(run))
+
+    def describe_folds(self, benchmark: str, dataset: str, protocol: str) -> list[str]:
+        """All folds of a dataset in words."""
+        return [_describe(fold) for fold in self.folds[benchmark, dataset, protocol].values()]
+
+    # -- files -----------------------------------------------------------------------------------------------
+
+    def sourced(self, source: str) -> list[str]:
+        """Benchmarks with this source."""
+        return [name for name, entry in self.config.benchmarks.items() if entry.source == source]
+
+    def root(self, benchmark: str) -> str:
+        """Folder of the benchmark's files."""
+        return str(self.config.root(benchmark))
+
+    def made_slide_files(self, benchmark: str) -> list[Path]:
+        """Patterns, with ``{slide}``, of what the benchmark's source makes of one slide."""
+        entry = self.config.benchmarks[benchmark]
+        patterns = DEMO_SLIDE_FILES[entry.format] if entry.source == "demo" else HER2ST_SECTION_FILES
+        return self._below_root(benchmark, patterns)
+
+    def made_task_files(self, benchmark: str) -> list[Path]:
+        """What a demo benchmark has beside its slides."""
+        return self._below_root(benchmark, DEMO_TASK_FILES[self.config.benchmarks[benchmark].format])
+
+    def _below_root(self, benchmark: str, patterns: Iterable[str]) -> list[Path]:
+        dataset = self._manifests[benchmark].datasets()[0]
+        return [self.config.root(benchmark) / pattern.replace("{dataset}", dataset) for pattern in patterns]
+
+    def manifest(self, benchmark: str) -> str:
+        """Split manifest of the benchmark."""
+        return relative(self.config.manifest_path(benchmark))
+
+    def by_slide(self, benchmark: str) -> str:
+        """The flag for folds that may share patients."""
+        return "--by-slide" if self.config.benchmarks[benchmark].split_by_slide else ""
+
+    def format(self, benchmark: str) -> str:
+        """Name of the benchmark's slide format."""
+        return self.config.benchmarks[benchmark].format
+
+    def counts_files(self, benchmark: str, slide: str) -> list[Path]:
+        """Files that a slide's counts are read from."""
+        return self.formats[benchmark].counts_files(self.dataset_of(benchmark, slide), slide)
+
+    def image_files(self, benchmark: str, slide: str) -> list[Path]:
+        """Files that a slide's tiles are made from."""
+        return self.formats[benchmark].image_files(self.dataset_of(benchmark, slide), slide)
+
+    def pictures(self, benchmark: str, slide: str) -> list[Path]:
+        """The image to draw below a slide's spots; none where tiles come ready and no image is needed."""
+        return self.image_files(benchmark, slide)[:1] if self.formats[benchmark].tiles == "cut" else []
+
+    def slide_paths(self, benchmark: str, slides: Iterable[str]) -> list[Path]:
+        """Slide files of these slides."""
+        return [self.layout.slide(benchmark, slide) for slide in slides]
+
+    def feature_paths(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
+        """Features files of these slides."""
+        return [self.layout.features(encoder, benchmark, slide) for slide in slides]
+
+    def gene_lists(self, benchmark: str, dataset: str, protocol: str) -> list[Path]:
+        """The dataset's own gene list, if it has one and the protocol is the paper's.
+
+        The demo's list does not exist before it is made, so it is known by name; asking the disk would give the first
+        run and the second different inputs.
+        """
+        if protocol != "paper":
+            return []
+        if self.config.benchmarks[benchmark].source == "demo":
+            return [path for path in self.made_task_files(benchmark) if path.name == "var_50genes.json"]
+        path = self.formats[benchmark].gene_list_file(dataset)
+        return [] if path is None else [path]
+
+    def gene_groups(self) -> dict[str, Path]:
+        """benchmark -> JSON of its named gene lists, where it has one."""
+        return {
+            name: self.config.root(name) / entry.gene_groups
+            for name, entry in self.config.benchmarks.items()
+            if entry.gene_groups is not None
+        }
+
+    # -- biomarker maps --------------------------------------------------------------------------------------
+
+    def biomarkers(self) -> list[str]:
+        """Figure names of all maps."""
+        return [
+            BIOMARKER.format(encoder=encoder, benchmark=entry.benchmark, slide=entry.slide, gene=entry.gene)
+            for encoder in self.config.encoders
+            for entry in self.config.figures.biomarkers
+        ]
+
+    def biomarker_predictions(self, encoder: str, benchmark: str, slide: str) -> list[Path]:
+        """Every method's predictions of a slide: of the first fold that tests it, with the first seed."""
+        protocol = self.config.figures.biomarker_protocol
+        dataset, fold = self._testing(benchmark, slide)[0]
+        return [
+            self.layout.predictions(Group(benchmark, dataset, encoder, *row, protocol).run(fold, self.config.seeds[0]))
+            for row in self.methods
+        ]
+
+    def _testing(self, benchmark: str, slide: str) -> list[tuple[str, int]]:
+        """(dataset, fold) of the folds that test a slide under the maps' protocol."""
+        wanted = self.config.figures.biomarker_protocol
+        return [
+            (dataset, index)
+            for (name, dataset, protocol), folds in self.folds.items()
+            if name == benchmark and protocol == wanted
+            for index, fold in folds.items()
+            if slide in fold.test
+        ]
+
+    # -- what a job needs ------------------------------------------------------------------------------------
+
+    def settings_json(self, method: str, variant: str) -> str:
+        """Settings of one method and variant, and nothing else: what may rerun its trainings."""
+        return self.config.settings_of(method, variant).model_dump_json()
+
+    def device(self, kind: type[Method] | type[Encoder]) -> str:
+        """The configured device for a method or encoder that gains from a GPU, else the CPU."""
+        return self.config.training.device if kind.needs_gpu else "cpu"
+
+    def gpus(self, kind: type[Method] | type[Encoder]) -> int:
+        """GPUs that a job of this method or encoder asks the scheduler for."""
+        return int(self.device(kind) != "cpu")
+
+
+def _describe(fold: Fold) -> str:
+    """A fold in words."""
+    roles = {"train": fold.train, "select": fold.select, "test": fold.test}
+    return f"fold {fold.index}: " + "; ".join(f"{role} {', '.join(slides)}" for role, slides in roles.items())
+
+
+def relative(path: Path | str) -> str:
+    """``path`` from the working folder, if it lies below it, so that recorded commands name no machine."""
+    path = Path(path)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def comma(items: Iterable[object]) -> str:
+    """Items with a comma between, as the command line takes them."""
+    return ",".join(map(str, items))
+
+
+def option(flag: str, *values: Path | None) -> str:
+    """``flag value``, quoted for the shell; nothing where there is no value."""
+    return " ".join(f"{flag} {shlex.quote(str(value))}" for value in values if value is not None)
+
+
+def free_name(kind: str, name: str, taken: Container[str]) -> str:
+    """A rule name for a target: ``name``, or ``kind_name`` where a rule bears that already."""
+    return f"{kind}_{name}" if name in taken else name
+
+
+def put_on_path(folder: Path) -> None:
+    """Let the commands of this process's jobs be found in ``folder`` first."""
+    os.environ["PATH"] = os.pathsep.join([str(folder), os.environ.get("PATH", "")])

@@ -1,0 +1,128 @@
+"""A slide small enough for every test: tissue on glass, spots on and off it, in HEST-1k's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class MadeSlide:
+    """Where a made slide is, and what is true of it."""
+
+    root: Path
+    name: str
+    image: np.ndarray
+    mpp: float
+    barcodes: list[str]
+    centres_px: np.ndarray
+    genes: list[str]
+    counts: np.ndarray
+
+    @property
+    def image_path(self) -> Path:
+        return self.root / "wsis" / f"{self.name}.tif"
+
+    @property
+    def counts_path(self) -> Path:
+        return self.root / "st" / f"{self.name}.h5ad"
+
+    @property
+    def slide_file(self) -> Path:
+        return self.root / f"{self.name}.slide.h5ad"
+
+
+#: Side of the made slide, radius of its disc of tissue, um.
+SIZE_UM, RADIUS_UM = 600.0, 200.0
+
+
+@cache
+def paint(mpp: float, seed: int) -> np.ndarray:
+    """(H, W, 3) uint8: a disc of tissue with nuclei at random, in the middle of pale glass."""
+    rng = np.random.default_rng(seed)
+    side = round(SIZE_UM / mpp)
+    y, x = np.mgrid[:side, :side] * mpp
+    image = np.full((side, side, 3), (243, 240, 244), dtype=np.float64)
+    disc = np.hypot(x - SIZE_UM / 2, y - SIZE_UM / 2) < RADIUS_UM
+    image[disc] = (226, 170, 205)
+    for cx, cy, radius in zip(*rng.uniform(100, SIZE_UM - 100, (2, 400)), rng.uniform(3, 6, 400), strict=True):
+        x0, x1, y0, y1 = (round(v / mpp) for v in (cx - 7, cx + 7, cy - 7, cy + 7))
+        box = (slice(max(0, y0), y1), slice(max(0, x0), x1))
+        nucleus = (np.hypot(x[box] - cx, y[box] - cy) < radius) & disc[box]
+        image[box][nucleus] = (80, 50, 130)
+    return np.clip(image + rng.normal(0, 1.5, image.shape), 0, 255).astype(np.uint8)
+
+
+def write_h5ad(path: Path, counts: object, barcodes: list[str], genes: list[str], centres: np.ndarray | None) -> None:
+    """A HEST-like AnnData file."""
+    import anndata
+    import pandas as pd
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    obsm = {} if centres is None else {"spatial": centres}
+    anndata.AnnData(X=counts, obs=pd.DataFrame(index=barcodes), var=pd.DataFrame(index=genes), obsm=obsm).write_h5ad(
+        path
+    )
+
+
+@pytest.fixture
+def make_slide(tmp_path: Path) -> Callable[..., MadeSlide]:
+    """A factory: ``make_slide(name=..., mpp=...)`` writes image, counts and slide file below ``tmp_path``."""
+
+    def make(name: str = "S1", mpp: float = 0.5, seed: int = 0) -> MadeSlide:
+        from stflow.data.slide import write_slide
+        from stflow.wsi.pyramid import write_pyramid
+
+        image = paint(mpp=mpp, seed=seed)
+        rows, columns = np.mgrid[0:7, 0:7]
+        centres_um = np.column_stack([columns.ravel(), rows.ravel()]) * 100.0 + 0.25
+        barcodes = [f"{column}x{row}" for column, row in zip(columns.ravel(), rows.ravel(), strict=True)]
+        genes = [f"G{index:02d}" for index in range(20)]
+        counts = np.random.default_rng(seed + 1).poisson(2.0, (49, 20)).astype(np.float32)
+        made = MadeSlide(tmp_path, name, image, mpp, barcodes, centres_um / mpp, genes, counts)
+        write_pyramid(made.image_path, image, mpp)
+        write_h5ad(made.counts_path, sparse.csr_matrix(counts), barcodes, genes, made.centres_px)
+        write_slide(
+            made.slide_file, name=name, patient="P1", barcodes=barcodes, centres_px=made.centres_px, mpp=mpp,
+            spot_diameter_um=55, genes=genes, counts=counts,
+        )  # fmt: skip
+        return made
+
+    return make
+
+
+@pytest.fixture
+def full_disk() -> Callable[[str, int], str]:
+    """``full_disk(code, limit)`` runs Python code where no file may grow beyond ``limit`` bytes; returns its output.
+
+    A limit on the file size is what a full disk is to a writer, and needs neither root nor a disk of its own.
+    """
+    import subprocess
+    import sys
+
+    before = (
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, resource.RLIM_INFINITY))\n"
+    )
+
+    def run(code: str, limit: int) -> str:
+        script = f"{before.format(limit)}try:\n{_indented(code)}except Exception as error:\n"
+        script += "    print(type(error).__name__, error)\n"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    return run
+
+
+def _indented(code: str) -> str:
+    import textwrap
+
+    return textwrap.indent(textwrap.dedent(code).strip() + "\n", "    ")

@@ -1,0 +1,69 @@
+"""What the documents show runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from stflow.data.slide import Slide
+from stflow.models.base import Method, Task
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def some_slide(name: str, seed: int) -> Slide:
+    rng = np.random.default_rng(seed)
+    return Slide(
+        name=name,
+        patient=name,
+        barcodes=np.array([f"{name}{i}" for i in range(30)], dtype=object),
+        centres_px=rng.random((30, 2)) * 1000,
+        mpp=0.5,
+        genes=("A", "B", "C"),
+        counts=sparse.csc_matrix(rng.poisson(2, (30, 3))),
+        features={"fake": rng.random((30, 5), dtype=np.float32)},
+    )
+
+
+def test_the_method_of_the_guide_works_through_save_and_load(tmp_path: Path) -> None:
+    namespace: dict[str, type[Method]] = {}
+    exec(blocks("docs/extending.md", "python")[0], namespace)
+    cls = namespace["Nearest"]
+    train = [some_slide("a", 1), some_slide("b", 2)]
+    method = cls(cls.Settings(), Task(("C", "A"), "fake"))
+    assert method.fit(train, [], seed=0).facts == {"spots": 60}
+    np.testing.assert_array_equal(method.predict(train[0], seed=0), train[0].expression(("C", "A")))
+    method.save(tmp_path / "model.safetensors")
+    again = cls.load(tmp_path / "model.safetensors")
+    other = some_slide("c", 3)
+    np.testing.assert_array_equal(method.predict(other, seed=0), again.predict(other, seed=0))
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/extending.md", "config/README.md", "docs/demo.md"])
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{document} links to {target}"
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"^\s*make (?:[A-Z0-9]+=\S+ )*([a-z][a-z0-9-]*)", text, flags=re.MULTILINE))
+    assert {"demo", "test"} <= wanted
+    for target in wanted:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_every_configuration_that_the_readme_names_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"--configfile (\S+)", text):
+        assert (ROOT / name).is_file(), name

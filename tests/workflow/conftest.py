@@ -1,0 +1,72 @@
+"""A copy of the repository in which a test may edit code, and Snakemake on it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Tree:
+    """A copy of what the workflow reads; commands run in it find its copy of the package."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        ignore = shutil.ignore_patterns("__pycache__")
+        for folder in ("stflow", "workflow", "config", "resources", "envs"):
+            shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake in the copy; the output holds both streams."""
+        environment = {**os.environ, "PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def planned(self, *arguments: str) -> "Planned":
+        """The jobs that a dry run says would run."""
+        done = self.snakemake("--dry-run", *arguments)
+        assert done.returncode == 0, done.stdout
+        return Planned(done.stdout)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace text in a file of the copy."""
+        target = self.root / path
+        text = target.read_text()
+        assert old in text, f"{path} does not hold {old!r}"
+        target.write_text(text.replace(old, new, 1))
+
+
+class Planned:
+    """Jobs of a dry run: ``count`` a rule, and the messages of all jobs."""
+
+    def __init__(self, output: str) -> None:
+        table = output.rpartition("Job stats:")[2].partition("\n\n")[0]
+        self.count = Counter({name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
+        del self.count["total"]
+        self.messages = set(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def make_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Tree]:
+    """Make a fresh copy of the repository."""
+    return lambda: Tree(tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def tree(make_tree: Callable[[], Tree]) -> Tree:
+    """One copy for all tests of a module."""
+    return make_tree()

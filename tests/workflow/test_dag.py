@@ -1,0 +1,113 @@
+"""What the workflow would run, and what it says to bad input. Nothing is run."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from stflow.config import load
+from stflow.workflow import Plan
+
+ROOT = Path(__file__).parents[2]
+DEMO = ("--configfile", "config/demo.yaml")
+
+
+def test_the_demo_plans_every_run_once(tree) -> None:
+    planned = tree.planned(*DEMO)
+    plan = Plan(load(ROOT / "config" / "demo.yaml"))
+    runs = [run for group in plan.groups() for run in plan.runs(group)]
+    slides = sum(len(plan.slides(benchmark)) for benchmark in plan.config.benchmarks)
+    expected = {
+        "counts": slides,
+        "tile": slides,
+        "embed": slides,
+        "genes": 4,
+        "train": len(runs),
+        "predict": len(runs),
+        "evaluate": len(plan.groups()),
+        "gene_group_table": 2,
+        "table1": 1,
+        "biomarker": len(plan.biomarkers()),
+        "report": 1,
+        "all": 1,
+    }
+    assert {rule: planned.count[rule] for rule in expected} == expected
+    assert planned.count["source_demo_hest_slide"] + planned.count["source_demo_stimage_slide"] == slides
+    assert {f"Train {run}." for run in runs} <= planned.messages
+
+
+def test_the_default_configuration_gives_way_to_the_one_that_is_named(tree) -> None:
+    """Merged with config.yaml, her2st would bring the hest benchmark with it."""
+    planned = tree.planned("--configfile", "config/her2st.yaml")
+    assert planned.count["source_her2st_section"] == 6
+    assert not [message for message in planned.messages if " hest/" in message]
+
+
+def test_a_nested_key_can_be_set_on_the_command_line(tree) -> None:
+    tree.planned("--configfile", "config/her2st.yaml", "--config", 'benchmarks={"her2st": {"pack": "some where"}}')
+    record = yaml.safe_load((tree.root / "results/her2st/config.yaml").read_text())
+    assert record["benchmarks"]["her2st"]["pack"] == "some where"
+    assert record["benchmarks"]["her2st"]["format"] == "hest"
+
+
+def test_named_targets(tree) -> None:
+    planned = tree.planned("DEMO_IDC", "mean", *DEMO)
+    scored = {tuple(text.split("/")[1:4:2]) for text in planned.messages if text.startswith("Score ")}
+    methods = load(ROOT / "config" / "demo.yaml").methods
+    assert scored == {("DEMO_IDC", method) for method in methods} | {("DEMO_Breast", "mean")}
+    assert not planned.count.keys() & {"table1", "report", "all"}
+
+    tiles = tree.planned("tiles", *DEMO)
+    assert tiles.count["tile"] == 14
+    assert not tiles.count.keys() & {"embed", "genes", "train"}
+
+
+def test_all_problems_of_a_configuration_come_in_one_message(tree) -> None:
+    (tree.root / "bad.yaml").write_text(
+        "resutls: x\nseeds: [a]\nbenchmarks:\n  demo_hest: {source: demo, format: hest, datasets: [NOPE]}\n"
+    )
+    done = tree.snakemake("--dry-run", "--configfile", "bad.yaml")
+    assert done.returncode == 1
+    assert "3 problem(s)" in done.stdout
+    assert "resutls: unknown key. Did you mean 'results'?" in done.stdout
+    assert "seeds.0: Input should be a valid integer" in done.stdout
+    assert "no dataset of benchmark demo_hest 'NOPE'; known are DEMO_IDC" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (tree.root / "results" / "code").exists()
+
+
+def test_a_fold_with_a_patient_on_both_sides_stops_the_workflow(tree) -> None:
+    (tree.root / "leak.csv").write_text(
+        "dataset,slide,patient,protocol,fold,role\nD,s1,p1,*,0,train\nD,s2,p1,*,0,test\n"
+    )
+    (tree.root / "leak.yaml").write_text("benchmarks:\n  lab: {root: ., manifest: leak.csv}\n")
+    done = tree.snakemake("--dry-run", "--configfile", "leak.yaml")
+    assert done.returncode == 1
+    assert "patient p1 is in both train and test, so scores would leak" in done.stdout
+
+
+def test_lint_finds_nothing(tree) -> None:
+    done = tree.snakemake("--lint", *DEMO)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_snakefile_asks_for_no_torch_and_is_read_fast() -> None:
+    code = (
+        "import sys, yaml\n"
+        "from stflow.config import validate\n"
+        "from stflow.stamps import stages\n"
+        "from stflow.provenance import code_hash\n"
+        "from stflow.workflow import Plan\n"
+        "config = validate(yaml.safe_load(open('config/demo.yaml')))\n"
+        "Plan(config)\n"
+        "[code_hash(*modules) for modules in stages(config).values()]\n"
+        "heavy = {'torch', 'pandas', 'sklearn', 'anndata', 'scanpy', 'timm', 'matplotlib'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+    assert seconds < 1.5, f"{seconds:.2f} s of processor time, 1 s on an idle machine"

@@ -1,0 +1,139 @@
+"""What a configuration asks for: the runs, the files that each reads, the targets by name."""
+
+from pathlib import Path
+
+import pytest
+
+from stflow.config import load, validate
+from stflow.errors import ConfigError, LeakageError
+from stflow.layout import Group
+from stflow.workflow import Plan, comma, free_name, option, relative
+
+ROOT = Path(__file__).parents[2]
+HEADER = "dataset,slide,patient,protocol,fold,role\n"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Plan:
+    return Plan(load(ROOT / "config" / "demo.yaml"))
+
+
+def plan(tmp_path: Path, rows: str, **values: object) -> Plan:
+    manifest = tmp_path / "lab.csv"
+    manifest.write_text(HEADER + rows)
+    benchmark = {"root": str(tmp_path), "manifest": str(manifest)}
+    return Plan(validate({"benchmarks": {"lab": benchmark}, **values}))
+
+
+TWO_FOLDS = (
+    "D,s1,p1,*,0,train\nD,s2,p2,*,0,train\nD,s3,p3,*,0,test\nD,s3,p3,*,1,train\nD,s1,p1,*,1,train\nD,s2,p2,*,1,test\n"
+)
+
+
+def test_every_dataset_encoder_method_and_protocol_is_a_group(demo: Plan) -> None:
+    groups = demo.groups()
+    assert len(groups) == len(set(groups)) == 2 * 1 * len(demo.methods) * 2
+    assert {group.method for group in demo.groups(method="ridge")} == {"ridge"}
+    assert {group.benchmark for group in demo.groups(dataset="DEMO_IDC")} == {"demo_hest"}
+
+
+def test_a_method_that_draws_nothing_runs_with_one_seed(demo: Plan) -> None:
+    assert demo.seeds("ridge") == demo.seeds("mean") == [0]
+    assert demo.seeds("stflow") == demo.seeds("random_forest") == [0, 1, 2]
+
+
+def test_runs_are_all_folds_and_seeds(tmp_path: Path) -> None:
+    group = Group("lab", "D", "classical", "stflow", "default", "clean")
+    runs = plan(tmp_path, TWO_FOLDS, encoders=["classical"], seeds=[3, 5]).runs(group)
+    assert [(run.fold, run.seed) for run in runs] == [(0, 3), (0, 5), (1, 3), (1, 5)]
+
+
+def test_the_clean_protocol_never_reads_a_test_slide_to_learn(demo: Plan) -> None:
+    for group in demo.groups():
+        for run in demo.runs(group):
+            if group.protocol == "clean":
+                assert not set(demo.learning_slides(run)) & set(demo.fold(run).test)
+
+
+def test_a_changed_role_changes_what_a_training_is_told(tmp_path: Path) -> None:
+    run = Group("lab", "D", "efficientnet_lite0", "stflow", "default", "clean").run(0, 0)
+    before = plan(tmp_path, TWO_FOLDS.replace("D,s1,p1,*,0,train", "D,s1,p1,*,0,val"))
+    after = plan(tmp_path, TWO_FOLDS.replace("D,s2,p2,*,0,train", "D,s2,p2,*,0,val"))
+    assert set(before.learning_slides(run)) == set(after.learning_slides(run))
+    assert before.describe(run) != after.describe(run)
+
+
+def test_a_changed_setting_of_one_method_is_seen_by_that_method_only(tmp_path: Path) -> None:
+    before = plan(tmp_path, TWO_FOLDS)
+    after = plan(tmp_path, TWO_FOLDS, settings={"random_forest": {"trees": 7}})
+    assert before.settings_json("stflow", "default") == after.settings_json("stflow", "default")
+    assert before.settings_json("random_forest", "default") != after.settings_json("random_forest", "default")
+
+
+def test_leakage_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(LeakageError, match="patient p1 is in both train and test"):
+        plan(tmp_path, "D,s1,p1,*,0,train\nD,s2,p1,*,0,test\n")
+
+
+def test_maps_that_cannot_be_drawn_are_told_all_at_once(tmp_path: Path) -> None:
+    maps = [{"benchmark": "lab", "slide": "s9", "gene": "A"}, {"benchmark": "hest", "slide": "s1", "gene": "A"}]
+    with pytest.raises(ConfigError) as caught:
+        plan(tmp_path, TWO_FOLDS, figures={"biomarkers": maps})
+    assert "2 problem(s)" in str(caught.value)
+    assert "no fold of this configuration tests slide 's9' of 'lab'" in str(caught.value)
+    assert "tests slide 's1' of 'hest'" in str(caught.value)
+
+
+def test_maps_of_a_protocol_that_is_not_run_are_told(tmp_path: Path) -> None:
+    maps = [{"benchmark": "lab", "slide": "s3", "gene": "A"}]
+    with pytest.raises(ConfigError, match="biomarker_protocol: 'clean' is not among protocols"):
+        plan(tmp_path, TWO_FOLDS, protocols=["paper"], figures={"biomarkers": maps})
+
+
+def test_a_map_shows_every_method_on_the_fold_that_tests_the_slide(tmp_path: Path) -> None:
+    maps = [{"benchmark": "lab", "slide": "s2", "gene": "A"}]
+    lab = plan(tmp_path, TWO_FOLDS, methods=["ridge", "mean"], seeds=[4], figures={"biomarkers": maps})
+    paths = lab.biomarker_predictions("efficientnet_lite0", "lab", "s2")
+    assert [path.parent.as_posix() for path in paths] == [
+        f"results/runs/lab/D/efficientnet_lite0/{method}/default/clean/fold1/seed4" for method in ("ridge", "mean")
+    ]
+
+
+def test_the_demo_is_planned_alike_before_and_after_it_is_made(
+    demo: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = demo.gene_lists("demo_hest", "DEMO_IDC", "paper")
+    monkeypatch.chdir(tmp_path)
+    for path in before:
+        path.parent.mkdir(parents=True)
+        path.touch()
+    after = Plan(load(ROOT / "config" / "demo.yaml")).gene_lists("demo_hest", "DEMO_IDC", "paper")
+    assert before == after
+    assert len(before) == 1
+    assert demo.gene_lists("demo_hest", "DEMO_IDC", "clean") == []
+
+
+def test_the_gpu_is_asked_for_where_it_is_used(tmp_path: Path) -> None:
+    from stflow.models import METHODS
+
+    auto, cpu = (plan(tmp_path, TWO_FOLDS, training={"device": device}) for device in ("auto", "cpu"))
+    assert (auto.gpus(METHODS.get("stflow")), auto.device(METHODS.get("stflow"))) == (1, "auto")
+    assert (auto.gpus(METHODS.get("ridge")), auto.device(METHODS.get("ridge"))) == (0, "cpu")
+    assert (cpu.gpus(METHODS.get("stflow")), cpu.device(METHODS.get("stflow"))) == (0, "cpu")
+
+
+def test_a_target_whose_name_is_taken_bears_its_kind() -> None:
+    assert free_name("dataset", "IDC", {"tiles"}) == "IDC"
+    assert free_name("dataset", "tiles", {"tiles"}) == "dataset_tiles"
+
+
+def test_words_for_the_command_line() -> None:
+    assert comma([0, 1]) == "0,1"
+    assert option("--pack", None) == option("--pack") == ""
+    assert option("--pack", Path("a b")) == "--pack 'a b'"
+
+
+def test_paths_below_the_working_folder_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert relative(tmp_path / "a" / "b.csv") == "a/b.csv"
+    assert relative("/elsewhere/b.csv") == "/elsewhere/b.csv"

@@ -1,0 +1,132 @@
+"""What an edit reruns: the stages that reach the edited code, and what follows them. Commands are stand-ins."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+SLIDES = ("s1", "s2", "s3")
+CONFIG = {
+    "benchmarks": {"lab": {"root": "lab", "manifest": "lab.csv"}},
+    "encoders": ["classical"],
+    "methods": ["mean", "stflow"],
+    "protocols": ["clean"],
+    "seeds": [0],
+    "figures": {"biomarkers": [{"benchmark": "lab", "slide": "s3", "gene": "GATA3"}]},
+}
+DENOISER = "stflow/models/stflow/denoiser.py"
+TABLE = {"table1": 1, "table1_page": 1}
+#: Any line of code will do; all modules of the package begin with this one.
+FUTURE = "from __future__ import annotations"
+
+
+@pytest.fixture(scope="module")
+def done(make_tree) -> object:
+    """A finished workflow of two folds, two methods and one map, in a copy of the repository."""
+    tree = make_tree()
+    shutil.copy(Path(__file__).with_name("sham_cli.py"), tree.root / "stflow" / "cli.py")
+    for slide in SLIDES:
+        for name in (f"adata/{slide}.h5ad", f"patches/{slide}.h5"):
+            path = tree.root / "lab" / "D" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    rows = [
+        f"D,{slide},p{slide},*,{fold},{'test' if slide == tested else 'train'}"
+        for fold, tested in enumerate(("s3", "s1"))
+        for slide in SLIDES
+    ]
+    (tree.root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
+    write_config(tree)
+    ran = tree.snakemake("--cores", "2", "--configfile", "lab.yaml")
+    assert ran.returncode == 0, ran.stdout
+    return tree
+
+
+@pytest.fixture
+def tree(done) -> Iterator[object]:
+    """The finished workflow; the copied code and the configuration are put back afterwards."""
+    kept = {path: path.read_text() for path in (done.root / "stflow").rglob("*.py")}
+    yield done
+    for path, text in kept.items():
+        path.write_text(text)
+    write_config(done)
+
+
+def write_config(tree, **changes: object) -> None:
+    (tree.root / "lab.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
+
+
+@dataclass(frozen=True)
+class Again:
+    """What would run again: rule -> jobs, the target `all` left out, and the methods that would be trained."""
+
+    count: dict[str, int]
+    trained: set[str]
+
+
+def rerun(tree) -> Again:
+    planned = tree.planned("--configfile", "lab.yaml")
+    count = {rule: n for rule, n in planned.count.items() if rule != "all"}
+    return Again(count, {text.split("/")[3] for text in planned.messages if text.startswith("Train ")})
+
+
+def test_a_finished_workflow_has_nothing_to_do(tree) -> None:
+    assert rerun(tree).count == {}
+
+
+def test_editing_the_denoiser_retrains_stflow_and_what_follows_only(tree) -> None:
+    tree.edit(DENOISER, FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    again = rerun(tree)
+    assert again.count == {"train": 2, "predict": 2, "evaluate": 1, **TABLE, "biomarker": 1, "report": 1}
+    assert again.trained == {"stflow"}
+    tree.edit(DENOISER, "\n\nEDITED = 1", "")
+    assert rerun(tree).count == {}, "the edit was taken back"
+
+
+def test_editing_a_figure_redraws_it_only(tree) -> None:
+    tree.edit("stflow/report/biomarker.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    assert rerun(tree).count == {"biomarker": 1, "report": 1}
+
+
+def test_editing_a_table_remakes_it_only(tree) -> None:
+    tree.edit("stflow/report/table1.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    assert rerun(tree).count == {**TABLE, "report": 1}
+
+
+def test_editing_the_scores_retrains_nothing(tree) -> None:
+    tree.edit("stflow/evaluation/evaluate.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    assert rerun(tree).count == {"evaluate": 2, **TABLE, "report": 1}
+
+
+def test_editing_one_encoder_embeds_again(tree) -> None:
+    tree.edit("stflow/encoders/classical.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    again = rerun(tree).count
+    assert again["embed"] == 3
+    assert not again.keys() & {"counts", "tile", "genes"}
+
+
+def test_edits_that_change_no_number_rerun_nothing(tree) -> None:
+    tree.edit(DENOISER, FUTURE, f"# A comment.\n{FUTURE}")
+    tree.edit("stflow/errors.py", "exit_code = 3", "exit_code = 33")
+    tree.edit("stflow/models/__init__.py", '"mean": "', '"another": "stflow.models.mean:Mean",\n        "mean": "')
+    tree.edit("stflow/encoders/efficientnet_lite0.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")  # not in the configuration
+    assert rerun(tree).count == {}
+
+
+def test_a_setting_of_a_method_retrains_that_method_only(tree) -> None:
+    write_config(tree, settings={"stflow": {"learning_rate": 0.01}})
+    assert rerun(tree).trained == {"stflow"}
+
+
+def test_another_seed_trains_its_runs_only(tree) -> None:
+    write_config(tree, seeds=[0, 1])
+    again = rerun(tree).count
+    assert (again["train"], again["predict"], again["evaluate"]) == (2, 2, 1)
+
+
+def test_a_colour_map_redraws_the_maps_only(tree) -> None:
+    write_config(tree, figures={**CONFIG["figures"], "colormap": "cividis"})
+    assert rerun(tree).count == {"biomarker": 1, "report": 1}

@@ -1,0 +1,71 @@
+import sys
+from functools import partial
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from stflow.config import validate as check_config
+from stflow.encoders import ENCODERS
+from stflow.errors import StflowError
+from stflow.layout import Group, Run
+from stflow.models import METHODS
+from stflow.stamps import config_record, stamp, write_stamps
+from stflow.workflow import BIOMARKER, Plan, comma, free_name, option, put_on_path, relative
+
+# Commands find `stflow` beside the interpreter that runs Snakemake, also where its environment is not activated. An
+# environment that Snakemake activates for a rule still comes first.
+put_on_path(Path(sys.executable).parent)
+
+try:
+    CONFIG = check_config(config)
+    PLAN = Plan(CONFIG)
+    write_stamps(CONFIG)
+except StflowError as error:
+    raise WorkflowError(str(error)) from None
+validate(config, "../schemas/config.schema.json")
+
+PATHS = PLAN.layout
+RESULTS = CONFIG.results
+LOGS = RESULTS / "logs"
+TIMINGS = RESULTS / "timings"
+CODE = partial(stamp, RESULTS)
+ENVIRONMENT = "../../envs/stflow.yaml"
+
+# One group and one run as path patterns.
+GROUP = Group("{benchmark}", "{dataset}", "{encoder}", "{method}", "{variant}", "{protocol}")
+RUN = Run(GROUP, "{fold}", "{seed}")
+
+
+def constant(value):
+    """A parameter that is the same for all jobs of a rule. Folders are given this way: they lie on a shared disk."""
+    return lambda wildcards: value
+
+
+def group_of(wildcards):
+    """The group that a job's wildcards name."""
+    names = ("benchmark", "dataset", "encoder", "method", "variant", "protocol")
+    return Group(*(wildcards[name] for name in names))
+
+
+def run_of(wildcards):
+    """The run that a job's wildcards name."""
+    return group_of(wildcards).run(int(wildcards.fold), int(wildcards.seed))
+
+
+def one_of(names):
+    """A wildcard constraint that takes just these names."""
+    return "|".join(re.escape(name) for name in dict.fromkeys(names))
+
+
+wildcard_constraints:
+    benchmark=one_of(CONFIG.benchmarks),
+    dataset=one_of(PLAN.datasets()),
+    encoder=one_of(CONFIG.encoders),
+    method=one_of(method for method, _ in PLAN.methods),
+    variant=one_of(variant for _, variant in PLAN.methods),
+    protocol=one_of(CONFIG.protocols),
+    fold=r"\d+",
+    seed=r"\d+",
+    slide=r"[^/]+",
+    gene=r"[^/]+",

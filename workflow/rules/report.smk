@@ -1,0 +1,204 @@
+# Tables, figures, and the report that shows them.
+
+
+rule table1:
+    """Table 1: Pearson correlation of every method on every dataset."""
+    input:
+        metrics=[PATHS.metrics(group) for group in PLAN.groups()],
+        code=CODE("table1"),
+    output:
+        csv=report(
+            PATHS.table("table1", "csv"),
+            caption="../report/table1.rst",
+            category="Tables",
+            subcategory="Table 1",
+            labels={"table": "Table 1: Pearson correlation", "as": "download"},
+        ),
+        md=PATHS.table("table1", "md"),
+    log:
+        LOGS / "table/table1.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        methods=comma(CONFIG.methods),
+    message:
+        "Write Table 1."
+    shell:
+        "stflow table table1 {input.metrics:q} --csv {output.csv:q} --md {output.md:q} --methods {params.methods:q}"
+        " > {log:q} 2>&1"
+
+
+rule table1_page:
+    input:
+        md=rules.table1.output.md,
+        code=CODE("page"),
+    output:
+        report(
+            PATHS.table("table1", "html"),
+            caption="../report/table1.rst",
+            category="Tables",
+            subcategory="Table 1",
+            labels={"table": "Table 1: Pearson correlation", "as": "page"},
+        ),
+    log:
+        LOGS / "table/table1_page.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "Write Table 1 as a page."
+    shell:
+        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
+
+
+rule gene_group_table:
+    input:
+        metrics=lambda wildcards: [PATHS.metrics(group) for group in PLAN.groups(benchmark=wildcards.benchmark)],
+        groups=lambda wildcards: PLAN.gene_groups()[wildcards.benchmark],
+        code=CODE("gene-groups"),
+    output:
+        csv=report(
+            PATHS.table("gene_groups/{benchmark}", "csv"),
+            caption="../report/gene_groups.rst",
+            category="Tables",
+            subcategory="Groups of genes",
+            labels={"table": "Groups of genes: {benchmark}", "as": "download"},
+        ),
+        md=PATHS.table("gene_groups/{benchmark}", "md"),
+    log:
+        LOGS / "table/gene_groups/{benchmark}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        methods=comma(CONFIG.methods),
+    message:
+        "Score the groups of genes of {wildcards.benchmark}."
+    shell:
+        "stflow table gene-groups {input.metrics:q} --groups {input.groups:q} --csv {output.csv:q}"
+        " --md {output.md:q} --methods {params.methods:q} > {log:q} 2>&1"
+
+
+rule gene_group_page:
+    input:
+        md=rules.gene_group_table.output.md,
+        code=CODE("page"),
+    output:
+        report(
+            PATHS.table("gene_groups/{benchmark}", "html"),
+            caption="../report/gene_groups.rst",
+            category="Tables",
+            subcategory="Groups of genes",
+            labels={"table": "Groups of genes: {benchmark}", "as": "page"},
+        ),
+    log:
+        LOGS / "table/gene_groups/{benchmark}_page.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "Write the groups of genes of {wildcards.benchmark} as a page."
+    shell:
+        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
+
+
+rule biomarker:
+    input:
+        predictions=lambda wildcards: PLAN.biomarker_predictions(
+            wildcards.encoder, wildcards.benchmark, wildcards.slide
+        ),
+        tiles=PATHS.tiles("{benchmark}", "{slide}"),
+        slide=PATHS.slide("{benchmark}", "{slide}"),
+        image=lambda wildcards: PLAN.pictures(wildcards.benchmark, wildcards.slide),
+        code=CODE("biomarker"),
+    output:
+        png=report(
+            PATHS.figure(BIOMARKER, "png"),
+            caption="../report/biomarker.rst",
+            category="Figures",
+            subcategory="Biomarker maps",
+            labels={
+                "gene": "{gene}",
+                "slide": "{slide}",
+                "benchmark": "{benchmark}",
+                "encoder": "{encoder}",
+            },
+        ),
+        pdf=PATHS.figure(BIOMARKER, "pdf"),
+    log:
+        LOGS / f"figure/{BIOMARKER}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        image=lambda wildcards, input: option("--image", *input.get("image", [])),
+        colormap=CONFIG.figures.colormap,
+    message:
+        "Draw {wildcards.gene} on {wildcards.benchmark}/{wildcards.slide}."
+    shell:
+        "stflow figure biomarker {input.predictions:q} --slide {wildcards.slide:q} --gene {wildcards.gene:q}"
+        " --tiles {input.tiles:q} {params.image} --colormap {params.colormap} --pdf {output.pdf:q}"
+        " --png {output.png:q} > {log:q} 2>&1"
+
+
+rule gene_groups:
+    """Scores by named groups of genes, of every benchmark that has them."""
+    input:
+        [
+            PATHS.table(f"gene_groups/{benchmark}", suffix)
+            for benchmark in PLAN.gene_groups()
+            for suffix in ("csv", "html")
+        ],
+    message:
+        "The tables of gene groups are made."
+
+
+rule biomarkers:
+    """Maps of measured beside predicted expression."""
+    input:
+        [PATHS.figure(name, "png") for name in PLAN.biomarkers()],
+    message:
+        "The biomarker maps are drawn."
+
+
+rule tables_and_figures:
+    """All that the report shows."""
+    input:
+        rules.table1.output,
+        rules.table1_page.output,
+        rules.gene_groups.input,
+        rules.biomarkers.input,
+    message:
+        "All tables and figures are made."
+
+
+rule report:
+    """One file, report.html, with the tables, the figures, how they were made and how long it took."""
+    input:
+        rules.tables_and_figures.input,
+        config=config_record(RESULTS),
+    output:
+        PATHS.report,
+    log:
+        LOGS / "report.log",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    params:
+        snakefile=relative(workflow.main_snakefile),
+    message:
+        "Write the report."
+    shell:
+        "snakemake tables_and_figures --snakefile {params.snakefile:q} --configfile {input.config:q} --nolock"
+        " --report {output:q} > {log:q} 2>&1"

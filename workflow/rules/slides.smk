@@ -1,0 +1,57 @@
+# Slides: counts and spot centres in one format for all benchmarks, and a tile of every spot.
+
+
+rule counts:
+    input:
+        lambda wildcards: PLAN.counts_files(wildcards.benchmark, wildcards.slide),
+        code=lambda wildcards: CODE("counts", PLAN.format(wildcards.benchmark)),
+    output:
+        PATHS.slide("{benchmark}", "{slide}"),
+    log:
+        LOGS / "counts/{benchmark}/{slide}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        format=lambda wildcards: PLAN.format(wildcards.benchmark),
+        root=lambda wildcards: PLAN.root(wildcards.benchmark),
+        dataset=lambda wildcards: PLAN.dataset_of(wildcards.benchmark, wildcards.slide),
+        patient=lambda wildcards: PLAN.patient(wildcards.benchmark, wildcards.slide),
+    message:
+        "Read the counts of {wildcards.benchmark}/{wildcards.slide}."
+    shell:
+        "stflow counts --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
+        " --slide {wildcards.slide:q} --patient {params.patient:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule tile:
+    input:
+        lambda wildcards: PLAN.image_files(wildcards.benchmark, wildcards.slide),
+        slide=PATHS.slide("{benchmark}", "{slide}"),
+        code=lambda wildcards: CODE("tile", PLAN.format(wildcards.benchmark)),
+    output:
+        PATHS.tiles("{benchmark}", "{slide}"),
+    log:
+        LOGS / "tile/{benchmark}/{slide}.log",
+    benchmark:
+        TIMINGS / "tile/{benchmark}/{slide}.tsv"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        format=lambda wildcards: PLAN.format(wildcards.benchmark),
+        root=lambda wildcards: PLAN.root(wildcards.benchmark),
+        dataset=lambda wildcards: PLAN.dataset_of(wildcards.benchmark, wildcards.slide),
+        tile_um=CONFIG.tiling.tile_um,
+        tile_px=CONFIG.tiling.tile_px,
+        min_tissue=CONFIG.tiling.min_tissue,
+    message:
+        "Cut the tiles of {wildcards.benchmark}/{wildcards.slide}."
+    shell:
+        "stflow tile --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
+        " --slide {wildcards.slide:q} --slide-file {input.slide:q} --out {output:q} --tile-um {params.tile_um}"
+        " --tile-px {params.tile_px} --min-tissue {params.min_tissue} > {log:q} 2>&1"
