@@ -12,7 +12,7 @@ rule table1:
             caption="../report/table1.rst",
             category="Tables",
             subcategory="Table 1",
-            labels={"table": "Table 1: Pearson correlation", "as": "download"},
+            labels={"table": "Table 1 as CSV"},
         ),
         md=PATHS.table("table1", "md"),
     log:
@@ -41,7 +41,7 @@ rule table1_page:
             caption="../report/table1.rst",
             category="Tables",
             subcategory="Table 1",
-            labels={"table": "Table 1: Pearson correlation", "as": "page"},
+            labels={"table": "Table 1"},
         ),
     log:
         LOGS / "table/table1_page.log",
@@ -67,7 +67,7 @@ rule gene_group_table:
             caption="../report/gene_groups.rst",
             category="Tables",
             subcategory="Groups of genes",
-            labels={"table": "Groups of genes: {benchmark}", "as": "download"},
+            labels={"table": "{benchmark} as CSV"},
         ),
         md=PATHS.table("gene_groups/{benchmark}", "md"),
     log:
@@ -96,7 +96,7 @@ rule gene_group_page:
             caption="../report/gene_groups.rst",
             category="Tables",
             subcategory="Groups of genes",
-            labels={"table": "Groups of genes: {benchmark}", "as": "page"},
+            labels={"table": "{benchmark}"},
         ),
     log:
         LOGS / "table/gene_groups/{benchmark}_page.log",
