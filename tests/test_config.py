@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stflow import config
+from stflow import config, config_files
 from stflow.errors import ConfigError
 
 
-@pytest.mark.parametrize("path", config.generated(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", config_files.generated(), ids=lambda path: path.name)
 def test_generated_files_are_up_to_date(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == config.generated()[path], "run: python -m stflow.config"
+    assert path.read_text(encoding="utf-8") == config_files.generated()[path], "run: python -m stflow.config_files"
 
 
 def test_the_default_yaml_is_the_default() -> None:
@@ -24,11 +24,13 @@ def test_every_shipped_configuration_is_valid_in_both_checks(path: Path) -> None
     import jsonschema
 
     config.load(path)
-    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(config.json_schema()))
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(config_files.json_schema()))
 
 
 def test_every_key_has_a_description() -> None:
-    bare = [key for key, node in config._walk(json.loads(config.json_schema())) if not node.get("description")]
+    bare = [
+        key for key, node in config_files.walk(json.loads(config_files.json_schema())) if not node.get("description")
+    ]
     assert bare == []
 
 
