@@ -310,10 +310,10 @@ def main(argv: list[str] | None = None) -> Any:
         print(f"stflow: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
-        if type(error).__module__.startswith("click") or isinstance(error, typer.BadParameter):
-            show = getattr(error, "show", None)
-            show() if show else print(error, file=sys.stderr)
-            sys.exit(getattr(error, "exit_code", 2))
-        raise
+        # A usage error of the command-line library, whose own class has no public name: it can show itself.
+        if not (hasattr(error, "show") and hasattr(error, "exit_code")):
+            raise
+        error.show()
+        sys.exit(error.exit_code)
     if arguments and not {"--help", "list", "doctor", "params"} & set(arguments):
         print(f"stflow {arguments[0]}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)
