@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from stflow.models.base import Task
 from stflow.models.stflow import STFlow, STFlowSettings, attention
+from stflow.models.stflow.architectures import build
 from stflow.models.stflow.attention import NeighbourAttention
 from stflow.models.stflow.denoiser import Denoiser, Layer
 from stflow.models.stflow.graph import Graph, join, nearest_spots
@@ -28,7 +29,7 @@ def graph(points: np.ndarray) -> Graph:
 @pytest.fixture(scope="module")
 def network() -> Denoiser:
     torch.manual_seed(0)
-    made = Denoiser(D, G, d=16, d_edge=8, layers=3, heads=4).eval()
+    made = build(STFlowSettings(hidden=16, edge_hidden=8, layers=3), D, G).eval()
     for module in made.modules():  # trained norms are not at their initial ones and zeros
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, 1, 0.3)
@@ -81,7 +82,7 @@ def plain_denoiser(network: Denoiser, features: Tensor, x_t: Tensor, t: Tensor, 
     z, y, guesses = network.image(features) + network.time(t), x_t, []
     for layer in network.layers:
         assert isinstance(layer, Layer)
-        z = z + plain_attention(layer.attention, z, y, g)
+        z = z + plain_attention(layer.mixer, z, y, g)
         z = z + plain_swiglu(layer.mlp, z)
         y = layer.head.fc2(layer.head.norm(F.gelu(layer.head.fc1(z))))
         guesses.append(y)

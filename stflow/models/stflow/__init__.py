@@ -26,6 +26,9 @@ def _unit(name: str) -> dict[str, Any]:
 class STFlowSettings(SettingsBase):
     """Settings of STFlow; the defaults are the paper's."""
 
+    architecture: Literal["frames"] = Field(
+        "frames", description="how spots learn of each other; frames: the paper's attention, averaged over frames"
+    )
     hidden: int = Field(128, gt=0, description="size of a spot's state, d")
     edge_hidden: int = Field(128, gt=0, description="size of an edge vector")
     layers: int = Field(4, gt=0, description="attention layers, L")
@@ -138,7 +141,7 @@ class STFlow(Method):
         """Trainable parameters: 1,147,724 at the defaults with 1024-d features and 50 genes, as printed."""
         import torch
 
-        from stflow.models.stflow.learner import build
+        from stflow.models.stflow.architectures import build
 
         assert isinstance(settings, STFlowSettings)
         with torch.device("meta"):

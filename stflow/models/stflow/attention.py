@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from stflow.models.stflow.graph import Graph
 from stflow.models.stflow.layers import Dropout, SwiGLU
+from stflow.models.stflow.mixer import Mixer
 
 #: Spots whose edges are in memory at once when no gradient is kept.
 BLOCK_SPOTS = 4096
@@ -73,7 +74,7 @@ class EdgeNetwork(nn.Module):
         return self.mlp.project(self.mlp.gate(pre).mean(dim=2))
 
 
-class NeighbourAttention(nn.Module):
+class NeighbourAttention(Mixer):
     """One attention block over the neighbourhood graph.
 
     Parameters
@@ -98,30 +99,15 @@ class NeighbourAttention(nn.Module):
         self.out = SwiGLU(d + d_edge, d, d, dropout)
         self.attention_dropout = Dropout(attention_dropout)
 
-    def edge_vectors(self, graph: Graph) -> Tensor:
-        """(M, k, d_edge) ``c'_ij``; they depend on geometry alone, so a sampler asks for them once."""
+    def geometry(self, graph: Graph) -> Tensor:
+        """(M, k, d_edge) edge vectors ``c'_ij``."""
         if torch.is_grad_enabled() or len(graph) <= BLOCK_SPOTS:
             return self.edge(graph.edges)
         return torch.cat([self.edge(block) for block in graph.edges.split(BLOCK_SPOTS)])
 
-    def forward(self, z: Tensor, y: Tensor, edge_vectors: Tensor, graph: Graph) -> Tensor:
-        """Message to every spot.
-
-        Parameters
-        ----------
-        z
-            (M, d) spot states.
-        y
-            (M, G) expression state.
-        edge_vectors
-            (M, k, d_edge) from `edge_vectors`.
-        graph
-            The M spots' neighbours.
-
-        Returns
-        -------
-        (M, d); the context of a spot without neighbours is zero before the output MLP.
-        """
+    def forward(self, z: Tensor, y: Tensor, graph: Graph, geometry: Tensor | None = None) -> Tensor:
+        """See `Mixer`; the context of a spot without neighbours is zero before the output MLP."""
+        edge_vectors = self.geometry(graph) if geometry is None else geometry
         M, H = len(z), self.heads  # spots, heads
         q, k, v = self.qkv(self.norm(z)).chunk(3, dim=-1)
         d_head, d_edge_head = q.shape[1] // H, edge_vectors.shape[2] // H

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from stflow.models.stflow.attention import NeighbourAttention
 from stflow.models.stflow.graph import Graph
 from stflow.models.stflow.layers import Dropout, ExpressionHead, SwiGLU, TimeEmbedding
+from stflow.models.stflow.mixer import Mixer
 
 
 class Layer(nn.Module):
-    """Attention and MLP, each with a residual, and the expression they imply."""
+    """Messages between spots and an MLP on each, both with a residual, and the expression that follows."""
 
-    def __init__(self, d: int, d_edge: int, n_genes: int, heads: int, dropout: float, attention_dropout: float) -> None:
+    def __init__(self, mixer: Mixer, d: int, n_genes: int, dropout: float) -> None:
         super().__init__()
-        self.attention = NeighbourAttention(d, d_edge, n_genes, heads, dropout, attention_dropout)
+        self.mixer = mixer
         self.mlp = SwiGLU(d, 4 * d, d, dropout)
         self.head = ExpressionHead(d, n_genes, dropout)
 
-    def forward(self, z: Tensor, y: Tensor, edge_vectors: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor, y: Tensor, graph: Graph, geometry: Tensor | None) -> tuple[Tensor, Tensor]:
         """(M, d) states and (M, G) expression -> the same, refined."""
-        z = z + self.attention(z, y, edge_vectors, graph)
+        z = z + self.mixer(z, y, graph, geometry)
         z = z + self.mlp(z)
         return z, self.head(z)
 
 
 class Encoded(NamedTuple):
-    """What does not change from one flow time to the next: (M, d) image states, and (M, k, d_edge) a layer."""
+    """What does not change from one flow time to the next: (M, d) image states, the graph, a layer's geometry."""
 
     image: Tensor
-    edge_vectors: list[Tensor]
     graph: Graph
+    geometry: list[Tensor | None]
 
 
 class Denoiser(nn.Module):
@@ -43,28 +44,21 @@ class Denoiser(nn.Module):
     ----------
     n_features, n_genes
         Sizes D of the image features and G of the expression.
-    d, d_edge, layers, heads
-        Sizes of spot states and edge vectors; layers; attention heads.
-    dropout, attention_dropout
-        Drop probabilities.
+    mixer
+        Makes the part of each layer in which spots learn of each other; see `architectures`.
+    d, layers
+        Size of spot states; number of layers.
+    dropout
+        Drop probability of hidden units.
     """
 
     def __init__(
-        self,
-        n_features: int,
-        n_genes: int,
-        *,
-        d: int = 128,
-        d_edge: int = 128,
-        layers: int = 4,
-        heads: int = 4,
-        dropout: float = 0.2,
-        attention_dropout: float = 0.2,
+        self, n_features: int, n_genes: int, mixer: Callable[[], Mixer], *, d: int, layers: int, dropout: float
     ) -> None:
         super().__init__()
         self.image = nn.Linear(n_features, d)
         self.time = TimeEmbedding(d)
-        self.layers = nn.ModuleList(Layer(d, d_edge, n_genes, heads, dropout, attention_dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(mixer(), d, n_genes, dropout) for _ in range(layers))
 
     def forward(self, features: Tensor, x_t: Tensor, t: Tensor, graph: Graph) -> Tensor:
         """Guess the data.
@@ -84,21 +78,20 @@ class Denoiser(nn.Module):
         -------
         (M, G) log1p expression: the mean over layers, each of which refines the expression of the one before.
         """
-        return self.denoise(self.encode(features, graph), x_t, t)
+        return self.denoise(Encoded(self.image(features), graph, [None] * len(self.layers)), x_t, t)
 
     def encode(self, features: Tensor, graph: Graph) -> Encoded:
         """The part that a sampler needs once, whatever its number of steps."""
-        edge_vectors = [layer.attention.edge_vectors(graph) for layer in self._layers()]
-        return Encoded(self.image(features), edge_vectors, graph)
+        return Encoded(self.image(features), graph, [layer.mixer.geometry(graph) for layer in self._layers()])
 
     def denoise(self, encoded: Encoded, x_t: Tensor, t: Tensor) -> Tensor:
         """(M, G) guess of the data at time ``t``."""
         z, y = encoded.image + self.time(t), x_t
-        guesses = []
-        for layer, edge_vectors in zip(self._layers(), encoded.edge_vectors, strict=True):
-            z, y = layer(z, y, edge_vectors, encoded.graph)
-            guesses.append(y)
-        return torch.stack(guesses).mean(dim=0)
+        total = torch.zeros_like(y)
+        for layer, geometry in zip(self._layers(), encoded.geometry, strict=True):
+            z, y = layer(z, y, encoded.graph, geometry)
+            total = total + y
+        return total / len(self.layers)
 
     def use_generator(self, generator: torch.Generator) -> None:
         """Let every dropout draw from ``generator``."""

@@ -17,7 +17,7 @@ from stflow.flow.sampler import sample, times
 from stflow.io import sha256_json
 from stflow.models.base import Fit, Task
 from stflow.models.stflow import STFlowSettings
-from stflow.models.stflow.denoiser import Denoiser
+from stflow.models.stflow.architectures import build
 from stflow.models.stflow.graph import Graph, join, nearest_spots
 from stflow.provenance import code_hash
 from stflow.seeds import entropy, torch_generator
@@ -29,20 +29,6 @@ from stflow.training.score import mean_pearson
 FEWEST_SPOTS = 256
 
 _PREFIX = "denoiser."
-
-
-def build(settings: STFlowSettings, n_features: int, n_genes: int) -> Denoiser:
-    """The network of these settings, with torch's default initial weights."""
-    return Denoiser(
-        n_features,
-        n_genes,
-        d=settings.hidden,
-        d_edge=settings.edge_hidden,
-        layers=settings.layers,
-        heads=settings.heads,
-        dropout=settings.dropout,
-        attention_dropout=settings.attention_dropout,
-    )
 
 
 @dataclass(frozen=True, slots=True)
