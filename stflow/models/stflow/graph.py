@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stflow.models.stflow.frames import edge_inputs
+from stflow.models.stflow.grid import cells
 from stflow.models.stflow.neighbourhood import nearest
 
 
@@ -26,25 +27,31 @@ class Graph:
         (M, k) bool: whether there is one.
     edges
         (M, k, 4, 3) float32 inputs of the edge network, see `frames.edge_inputs`.
+    grid
+        (M, 25) int64 rows of the spots in the cells of a grid, -1 where a cell is empty, see `grid.cells`; None where
+        the architecture does not read it.
     """
 
     index: Tensor
     present: Tensor
     edges: Tensor
+    grid: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     @classmethod
-    def of(cls, centres_um: np.ndarray, k: int, scale_um: float) -> Self:
-        """The graph of a slide from its (N, 2) spot centres, um."""
+    def of(cls, centres_um: np.ndarray, k: int, scale_um: float, *, grid: bool = False) -> Self:
+        """The graph of a slide from its (N, 2) spot centres, um; ``grid``: with the spots around each on a grid."""
         index, present = nearest(centres_um, k)
         edges = edge_inputs(centres_um, index, present, scale_um)
-        return cls(torch.from_numpy(index), torch.from_numpy(present), torch.from_numpy(edges))
+        around = torch.from_numpy(cells(centres_um)) if grid else None
+        return cls(torch.from_numpy(index), torch.from_numpy(present), torch.from_numpy(edges), around)
 
     def to(self, device: str) -> Graph:
         """The graph on another device."""
-        return Graph(self.index.to(device), self.present.to(device), self.edges.to(device))
+        grid = None if self.grid is None else self.grid.to(device)
+        return Graph(self.index.to(device), self.present.to(device), self.edges.to(device), grid)
 
     def region(self, spots: Tensor) -> Graph:
         """The graph of (m,) ``spots``, rows renumbered.
@@ -57,7 +64,11 @@ class Graph:
         row[spots] = own
         index = row[self.index[spots]]
         present = self.present[spots] & (index >= 0)
-        return Graph(torch.where(present, index, own[:, None]), present, self.edges[spots])
+        grid = None
+        if self.grid is not None:
+            here = self.grid[spots]
+            grid = torch.where(here >= 0, row[here], here)
+        return Graph(torch.where(present, index, own[:, None]), present, self.edges[spots], grid)
 
 
 def join(graphs: Sequence[Graph]) -> Graph:
@@ -65,14 +76,17 @@ def join(graphs: Sequence[Graph]) -> Graph:
     if len(graphs) == 1:
         return graphs[0]
     offset = 0
-    index = []
+    index, grid = [], []
     for graph in graphs:
         index.append(graph.index + offset)
+        if graph.grid is not None:
+            grid.append(torch.where(graph.grid >= 0, graph.grid + offset, graph.grid))
         offset += len(graph)
     return Graph(
         torch.cat(index),
         torch.cat([graph.present for graph in graphs]),
         torch.cat([graph.edges for graph in graphs]),
+        torch.cat(grid) if grid else None,
     )
 
 
