@@ -26,8 +26,11 @@ def _unit(name: str) -> dict[str, Any]:
 class STFlowSettings(SettingsBase):
     """Settings of STFlow; the defaults are the paper's."""
 
-    architecture: Literal["frames"] = Field(
-        "frames", description="how spots learn of each other; frames: the paper's attention, averaged over frames"
+    architecture: Literal["frames", "no_frames", "dot_product", "egnn", "e2cnn"] = Field(
+        "frames",
+        description="how spots learn of each other; frames: the paper's attention, averaged over frames; no_frames: "
+        "the same without positions; dot_product: textbook attention, without positions and expression; egnn: messages "
+        "by distance (Satorras 2021); e2cnn: group convolutions over a 5 x 5 grid (Weiler & Cesa 2019)",
     )
     hidden: int = Field(128, gt=0, description="size of a spot's state, d")
     edge_hidden: int = Field(128, gt=0, description="size of an edge vector")

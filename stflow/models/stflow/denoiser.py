@@ -38,7 +38,7 @@ class Encoded(NamedTuple):
 
 
 class Denoiser(nn.Module):
-    """``f(C, Z, x_t, t) -> x_1``; invariant to moving, turning and mirroring the slide.
+    """``f(C, Z, x_t, t) -> x_1``; as invariant to moving, turning and mirroring the slide as its mixers are.
 
     Parameters
     ----------

@@ -123,7 +123,9 @@ class Learner:
 
     def graph(self, slide: Slide, device: str) -> Graph:
         """The slide's neighbourhood graph."""
-        return Graph.of(slide.centres_um, self.settings.neighbours, self.settings.edge_scale_um).to(device)
+        s = self.settings
+        graph = Graph.of(slide.centres_um, s.neighbours, s.edge_scale_um, grid=s.architecture == "e2cnn")
+        return graph.to(device)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything learned, as named arrays."""
