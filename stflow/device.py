@@ -12,6 +12,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 #: glibc's ``mallopt`` parameters: give memory back to the system, and take it from the system, only above this.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_TOP_PAD = -1, -3, -2
 _KEPT_BYTES = 1 << 30
+_MMAP_BYTES = 1 << 25
 
 
 def resolve(device: str) -> str:
@@ -63,8 +64,8 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    for parameter in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-        mallopt(parameter, _KEPT_BYTES)
+    mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     mallopt(_M_TOP_PAD, _KEPT_BYTES >> 4)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stflow.models.base import Task
-from stflow.models.stflow import STFlow, STFlowSettings, attention
+from stflow.models.stflow import STFlow, STFlowSettings, edge_attention
 from stflow.models.stflow.architectures import build
 from stflow.models.stflow.attention import NeighbourAttention
 from stflow.models.stflow.denoiser import Denoiser, Layer
@@ -63,7 +63,7 @@ def plain_attention(block: NeighbourAttention, z: Tensor, y: Tensor, g: Graph) -
         logits, values, edges = [], [], []
         for slot in torch.nonzero(g.present[i]).flatten().tolist():
             j = int(g.index[i, slot])
-            views = [plain_swiglu(block.edge.mlp, view) for view in g.edges[i, slot]]
+            views = [plain_swiglu(block.edge, view) for view in g.edges[i, slot]]
             c = torch.stack(views).mean(dim=0).view(H, -1)
             difference = (y[j] - y[i]).expand(H, -1)
             logits.append(plain_swiglu(block.logit, torch.cat([q[i], k[j], c, difference], dim=-1)).squeeze(-1))
@@ -117,7 +117,7 @@ def test_blocks_change_nothing(network: Denoiser, monkeypatch: pytest.MonkeyPatc
     g = graph(centres())
     with torch.inference_mode():
         whole = network(features, x_t, t, g)
-        monkeypatch.setattr(attention, "BLOCK_SPOTS", 7)
+        monkeypatch.setitem(edge_attention.BLOCK_SPOTS, "cpu", 7)
         torch.testing.assert_close(network(features, x_t, t, g), whole, atol=1e-6, rtol=1e-5)
 
 

@@ -9,88 +9,60 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Random bits a mask entry; the drop probability is honoured to 2 ** -16.
-_BITS = 16
+from stflow.models.stflow.gate import centre, gate, gate_backward
+from stflow.models.stflow.masks import Masks
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from ``generator``, never from torch's global state.
-
-    Four mask entries come from each 64-bit random number: on the CPU that is several times faster than a Bernoulli
-    draw an entry, which would cost as much as the rest of the network.
-    """
+    """Dropout whose masks come from seeds that ``generator``, on the CPU, draws; never from torch's global state."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
         self.generator: torch.Generator | None = None
 
-    def mask(self, shape: torch.Size, device: torch.device) -> Tensor | None:
-        """Float32 factors, 0 with probability p and else 1 / (1 - p); None where nothing is dropped."""
-        if not self.training or self.p == 0:
-            return None
-        n = shape.numel()
-        per_number = 64 // _BITS
-        numbers = torch.empty(-(-n // per_number), dtype=torch.int64, device=device)
-        numbers.random_(-(2**63), None, generator=self.generator)
-        # Uniform integers to factors by arithmetic on floats, which is vectorised where comparisons are not.
-        uniform = numbers.view(torch.int16)[:n].view(shape).float()
-        dropped = round(self.p * 2**_BITS)
-        keep = uniform.add_(2 ** (_BITS - 1) - dropped + 1).clamp_(0, 1)
-        return keep.mul_(2**_BITS / (2**_BITS - dropped))
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped now."""
+        return self.training and self.p > 0
+
+    def seed(self) -> int:
+        """A new seed for `Masks`."""
+        return int(torch.randint(2**62, (), generator=self.generator))
+
+    def masks(self, device: torch.device) -> Masks:
+        """A stream of masks from a new seed."""
+        return Masks(self.seed(), device)
 
     def forward(self, x: Tensor) -> Tensor:
-        mask = self.mask(x.shape, x.device)
+        mask = self.masks(x.device).draw(tuple(x.shape), self.p) if self.active else None
         return x if mask is None else x * mask
 
 
 class GatedNorm(torch.autograd.Function):
-    """``normalise(SiLU(a) * b * mask)`` of (..., 2n) ``[a, b]``: zero mean, unit variance over the n hidden units.
+    """``normalise(SiLU(a) * b * keep)`` of (..., 2n) ``[a, b]``: zero mean, unit variance over the n hidden units.
 
-    The plain composition, with its gradient written out: a fraction of the passes over memory, and they are what
-    the attention costs.
+    ``keep`` is 0 or 1, None without dropout, and ``p`` the drop probability.
     """
 
     @staticmethod
-    def forward(ctx: Any, pre: Tensor, mask: Tensor | None, eps: float) -> Tensor:
-        a, b = pre.chunk(2, dim=-1)
-        sigmoid = torch.sigmoid(a)
-        hidden = sigmoid * a
-        hidden *= b
-        if mask is not None:
-            hidden *= mask
-        hidden -= hidden.mean(dim=-1, keepdim=True)
-        variance = hidden.square().mean(dim=-1, keepdim=True)
-        scale = torch.rsqrt(variance + eps)
+    def forward(ctx: Any, pre: Tensor, keep: Tensor | None, p: float) -> Tensor:
+        sigmoid, hidden = gate(pre, keep)
+        scale = centre(hidden, p)[..., None]
         hidden *= scale
-        ctx.save_for_backward(pre, sigmoid, hidden, scale, mask)
+        ctx.save_for_backward(pre, sigmoid, hidden, scale, keep)
         return hidden
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        pre, sigmoid, normal, scale, mask = ctx.saved_tensors
+        pre, sigmoid, normal, scale, keep = ctx.saved_tensors
         (grad,) = grads
-        a, b = pre.chunk(2, dim=-1)
         # Through the normalisation: scale * (g - mean(g) - normal * mean(g * normal)).
-        product = grad * normal
-        slope = product.mean(dim=-1, keepdim=True)
-        g = torch.mul(normal, slope, out=product)
-        g = torch.sub(grad, g, out=g)
+        slope = (grad * normal).mean(dim=-1, keepdim=True)
+        g = torch.addcmul(grad, normal, slope, value=-1)
         g -= grad.mean(dim=-1, keepdim=True)
         g *= scale
-        if mask is not None:
-            g *= mask
-        # Through the gate: d(a s b) = b s (1 + a (1 - s)) da + a s db, with s = sigmoid(a).
-        grad_pre = torch.empty_like(pre)
-        grad_a, grad_b = grad_pre.chunk(2, dim=-1)
-        torch.mul(a, sigmoid, out=grad_b)
-        torch.sub(a, grad_b, out=grad_a)
-        grad_a += 1
-        grad_a *= sigmoid
-        grad_a *= b
-        grad_a *= g
-        grad_b *= g
-        return grad_pre, None, None
+        return gate_backward(g, pre.clone(), sigmoid.clone(), keep), None, None
 
 
 class SwiGLU(nn.Module):
@@ -109,14 +81,18 @@ class SwiGLU(nn.Module):
 
     def gate(self, pre: Tensor) -> Tensor:
         """(..., n_hidden) output of ``fc1`` -> (..., n_hidden / 2) hidden units, normalised but not yet scaled."""
-        shape = torch.Size((*pre.shape[:-1], pre.shape[-1] // 2))
-        return GatedNorm.apply(pre, self.dropout.mask(shape, pre.device), self.norm.eps)
+        drop, shape = self.dropout, (*pre.shape[:-1], pre.shape[-1] // 2)
+        if not drop.active:
+            return GatedNorm.apply(pre, None, 0.0)
+        return GatedNorm.apply(pre, drop.masks(pre.device).keep(shape, drop.p), drop.p)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of ``fc2`` with the norm's scale and shift in them."""
+        return self.fc2.weight * self.norm.weight, self.fc2.weight @ self.norm.bias + self.fc2.bias
 
     def project(self, hidden: Tensor) -> Tensor:
-        """(..., n_hidden / 2) from ``gate`` -> (..., n_out); the norm's scale and shift are folded into ``fc2``."""
-        weight = self.fc2.weight * self.norm.weight
-        bias = self.fc2.weight @ self.norm.bias + self.fc2.bias
-        return self.dropout(F.linear(hidden, weight, bias))
+        """(..., n_hidden / 2) from ``gate`` -> (..., n_out)."""
+        return self.dropout(F.linear(hidden, *self.folded()))
 
 
 class TimeEmbedding(nn.Module):

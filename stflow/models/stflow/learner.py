@@ -87,7 +87,7 @@ class Learner:
             self._measure_features(train)
         generators = {
             "regions": torch_generator(seed, *names, "regions"),
-            "dropout": torch_generator(seed, *names, "dropout", device=device),
+            "dropout": torch_generator(seed, *names, "dropout"),
         }
         self.denoiser.to(device).use_generator(generators["dropout"])
         problem = Regions(self, train, select, generators["regions"], seed, device)
