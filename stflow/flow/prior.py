@@ -1,12 +1,20 @@
 """Where the flow starts: x_0 ~ prior, in log1p space (section 3.2 of the paper; table 10 compares the three).
 
 A zero-inflated negative binomial, ``ZINB(mu, phi, pi)``, is zero with probability pi and else NB(mean, phi) with
-variance ``mean + mean^2 / phi``. Its printed mu can be read in two ways, and both are offered:
+variance ``mean + mean^2 / phi``. Two things of it can be read in two ways, and both readings are offered.
+
+What mu means:
 
 - ``paper``: mu is the negative binomial's mean;
 - ``released``: mu is a logit, as in the released code, so the mean is ``phi * exp(mu)`` (0.1 means 1.105 phi).
 
-ZINB and zero draws are counts and pass through log1p; the Gaussian is standard normal and does not.
+What becomes of a draw, which is a count, while the state that the flow carries is log1p expression:
+
+- ``paper``: x_0 ~ ZINB as printed, so x_0 is the count itself and starts outside the state's unit;
+- ``released``: x_0 is log1p of the count, as in the released code; so is the zero prior, where it changes nothing. This
+  is the default.
+
+The Gaussian is standard normal and stays as it is.
 """
 
 from __future__ import annotations
@@ -35,21 +43,24 @@ class Prior:
     kind
         ``zinb``, ``zero`` or ``gaussian``.
     mu, phi, pi
-        Parameters of the ZINB: mean (or logit, see ``reading``), total count, share of extra zeros.
-    reading
+        Parameters of the ZINB: mean (or logit, see ``mean``), total count, share of extra zeros.
+    mean
         What ``mu`` stands for.
+    transform
+        Whether a ZINB draw is the count itself (``paper``) or its log1p (``released``).
     """
 
     kind: Kind = "zinb"
     mu: float = 0.1
     phi: float = 1.0
     pi: float = 0.5
-    reading: Reading = "paper"
+    mean: Reading = "paper"
+    transform: Reading = "released"
 
     @property
     def nb_mean(self) -> float:
         """Mean count of the negative binomial part."""
-        return self.mu if self.reading == "paper" else self.phi * math.exp(self.mu)
+        return self.mu if self.mean == "paper" else self.phi * math.exp(self.mu)
 
     @property
     def count_mean(self) -> float:
@@ -73,8 +84,8 @@ class Prior:
         if self.kind == "gaussian":
             return torch.randn(shape, generator=generator)
         uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
-        counts = torch.searchsorted(_distribution_function(self), uniform, right=True)
-        return torch.log1p(counts.float())
+        counts = torch.searchsorted(_distribution_function(self), uniform, right=True).float()
+        return torch.log1p(counts) if self.transform == "released" else counts
 
 
 @lru_cache(maxsize=32)

@@ -4,39 +4,59 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from stflow.flow.prior import Prior
+from stflow.models.stflow import STFlowSettings
 
 
 def draw(prior: Prior, n: int = 200_000) -> torch.Tensor:
     return prior.sample((n,), torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("reading", ["paper", "released"])
-@pytest.mark.parametrize(("mu", "phi"), [(0.1, 1.0), (0.2, 2.0), (0.4, 4.0), (3.0, 0.5)])
-def test_zinb_moments(mu: float, phi: float, reading: str) -> None:
-    prior = Prior("zinb", mu, phi, 0.5, reading)
-    counts = torch.expm1(draw(prior).double())
-    n = len(counts)
-    mean = phi * math.exp(mu) if reading == "released" else mu
-    assert prior.nb_mean == pytest.approx(mean)
-    assert counts.mean().item() == pytest.approx(0.5 * mean, abs=5 * math.sqrt(prior.count_variance / n))
-    assert counts.var().item() == pytest.approx(prior.count_variance, rel=0.08)
-    # P(0) = pi + (1 - pi) (phi / (phi + mean)) ** phi
-    zero = 0.5 + 0.5 * (phi / (phi + mean)) ** phi
-    assert (counts == 0).double().mean().item() == pytest.approx(zero, abs=5 * math.sqrt(0.25 / n))
+@pytest.mark.parametrize("mean", ["paper", "released"])
+@pytest.mark.parametrize("phi", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("mu", [0.1, 0.2, 0.4])
+def test_zinb_moments_over_the_grid(mu: float, phi: float, mean: str) -> None:
+    """Mean, variance and share of zeros in closed form; each within four standard errors of the sample's."""
+    pi, n = 0.5, 200_000
+    prior = Prior("zinb", mu, phi, pi, mean, "paper")
+    counts = draw(prior, n).double()
+    m = phi * math.exp(mu) if mean == "released" else mu
+    expected = (1 - pi) * m
+    variance = (1 - pi) * (m + m**2 / phi + pi * m**2)
+    zeros = pi + (1 - pi) * (phi / (phi + m)) ** phi
+    assert (prior.nb_mean, prior.count_mean, prior.count_variance) == pytest.approx((m, expected, variance))
+    # The variance of a sample variance takes the fourth central moment, here from SciPy's mass function.
+    c = np.arange(400)
+    mass = (1 - pi) * stats.nbinom.pmf(c, phi, phi / (phi + m)) + pi * (c == 0)
+    fourth = float(mass @ (c - expected) ** 4)
+    assert counts.mean().item() == pytest.approx(expected, abs=4 * math.sqrt(variance / n))
+    assert counts.var().item() == pytest.approx(variance, abs=4 * math.sqrt((fourth - variance**2) / n))
+    share = (counts == 0).double().mean().item()
+    assert share == pytest.approx(zeros, abs=4 * math.sqrt(zeros * (1 - zeros) / n))
 
 
-def test_draws_are_log1p_of_counts() -> None:
-    values = torch.expm1(draw(Prior("zinb", 3.0, 2.0, 0.5), 2_000).double())
-    torch.testing.assert_close(values, values.round(), atol=1e-4, rtol=1e-5)
+def test_the_transform_alone_is_between_the_readings_of_a_draw() -> None:
+    counts = draw(Prior("zinb", 3.0, 2.0, transform="paper"), 2_000)
+    assert torch.equal(counts, counts.round())
+    assert counts.max() > 5
+    assert torch.equal(draw(Prior("zinb", 3.0, 2.0, transform="released"), 2_000), torch.log1p(counts))
+    for kind in ("zero", "gaussian"):
+        assert torch.equal(draw(Prior(kind, transform="paper"), 100), draw(Prior(kind, transform="released"), 100))
 
 
-def test_the_readings_differ_as_the_released_code_differs_from_the_paper() -> None:
+def test_the_readings_of_mu_differ_as_the_released_code_differs_from_the_paper() -> None:
     assert Prior(mu=0.1, phi=1.0).nb_mean == 0.1
-    assert Prior(mu=0.1, phi=1.0, reading="released").nb_mean == pytest.approx(1.105, abs=1e-3)
+    assert Prior(mu=0.1, phi=1.0, mean="released").nb_mean == pytest.approx(1.105, abs=1e-3)
+
+
+def test_by_default_mu_is_the_mean_and_draws_are_in_the_state_s_unit() -> None:
+    settings = STFlowSettings()
+    assert (settings.prior_mean, settings.prior_transform) == (Prior().mean, Prior().transform) == ("paper", "released")
 
 
 def test_zero_and_gaussian() -> None:

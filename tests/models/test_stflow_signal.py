@@ -192,10 +192,20 @@ def test_tiny_slides_train_and_predict(slides: list[Slide], n: int) -> None:
     assert np.isfinite(method.predict(slide, seed=0)).all()
 
 
-@pytest.mark.parametrize("changes", [{"prior": "zero"}, {"prior": "gaussian"}, {"steps": 1}, {"times": "released"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prior": "zero"},
+        {"prior": "gaussian"},
+        {"prior_mean": "released"},
+        {"prior_transform": "paper"},
+        {"steps": 1},
+        {"times": "released"},
+    ],
+)
 def test_ablations_run(slides: list[Slide], changes: dict[str, object]) -> None:
     small = [slide.subset(np.arange(60)) for slide in slides[:2]]
-    settings = QUICK.model_validate({**QUICK.model_dump(), **changes, "epochs": 1, "prior_reading": "released"})
+    settings = QUICK.model_validate({**QUICK.model_dump(), **changes, "epochs": 1})
     method = STFlow(settings, TASK)
     fit = method.fit(small[:1], small[1:], seed=0)
     assert np.isfinite(method.predict(small[1], seed=0)).all()

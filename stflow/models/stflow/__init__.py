@@ -56,8 +56,13 @@ class STFlowSettings(SettingsBase):
     )
     prior_phi: float = Field(1.0, gt=0, description="ZINB phi: total count; variance = mean + mean^2 / phi")
     prior_pi: float = Field(0.5, ge=0, le=1, description="ZINB pi: share of extra zeros")
-    prior_reading: Literal["paper", "released"] = Field(
+    prior_mean: Literal["paper", "released"] = Field(
         "paper", description="what mu means: the negative binomial's mean, or as released its logit"
+    )
+    prior_transform: Literal["paper", "released"] = Field(
+        "released",
+        description="paper: a ZINB draw starts the flow as it is, a raw count; released: as log1p, the unit of the "
+        "expression that the flow carries, and therefore the default",
     )
     steps: int = Field(5, gt=0, description="sampling steps, S; 1 is one-step prediction without flow")
     times: Literal["paper", "released"] = Field(

@@ -72,7 +72,12 @@ class Learner:
             torch.default_generator.manual_seed(entropy(seed, *task.names, "weights"))
             self.denoiser = build(settings, n_features, len(task.genes))
         self.prior = Prior(
-            settings.prior, settings.prior_mu, settings.prior_phi, settings.prior_pi, settings.prior_reading
+            settings.prior,
+            settings.prior_mu,
+            settings.prior_phi,
+            settings.prior_pi,
+            settings.prior_mean,
+            settings.prior_transform,
         )
         self.times = times(settings.steps, settings.times)
         self.mean = np.zeros(n_features, dtype=np.float32)
