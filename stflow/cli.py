@@ -168,6 +168,8 @@ def predict(
     results: Results,
     run: RunName,
     manifest: ManifestPath,
+    settings: Annotated[str, typer.Option(help="Settings of sampling to use in place of the model's, as JSON.")] = "{}",
+    trained_as: Annotated[str, typer.Option(help="Variant whose model predicts; default: the run's own.")] = "",
     threads: Threads = 1,
     device: Device = "auto",
     by_slide: BySlide = False,
@@ -175,7 +177,7 @@ def predict(
     """Predict the test slides of one run."""
     from stflow.training.predict import predict_run
 
-    predict_run(results, run, manifest, threads=threads, device=device, by_slide=by_slide)
+    predict_run(results, run, manifest, settings, trained_as, threads=threads, device=device, by_slide=by_slide)
 
 
 @app.command()
@@ -257,9 +259,9 @@ def show(results: Annotated[Path, typer.Argument(help="Results folder.")] = Path
 
 @app.command("list")
 def list_names(
-    kind: Annotated[str, typer.Argument(help="datasets, encoders, methods or formats.")],
+    kind: Annotated[str, typer.Argument(help="datasets, encoders, methods, variants or formats.")],
 ) -> None:
-    """What there is: datasets, encoders, methods, formats."""
+    """What there is: datasets, encoders, methods, variants, formats."""
     from stflow.inventory import print_inventory
 
     print_inventory(kind)
@@ -279,7 +281,7 @@ def params(
     n_genes: Annotated[int, typer.Option(help="Genes.")] = 50,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count the trainable parameters of every method."""
+    """Count the trainable parameters of every method, and of the variants that have another number of them."""
     from stflow.inventory import print_params
 
     print_params(features, n_genes, json)

@@ -7,6 +7,7 @@ config/README.md.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,8 @@ from stflow.models.base import Settings
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
 DEFAULT_VARIANT = "default"
+#: What a variant may be called: it is a folder of the results, and a word of the command line's lists.
+VARIANT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 
 
 def unit(name: str) -> dict[str, Any]:
@@ -148,7 +151,7 @@ class _Config(Model):
     methods: list[str] = Field(
         default_factory=lambda: ["mean", "ridge", "random_forest", "stflow"],
         min_length=1,
-        description="methods to run, in the tables' order: `method` or `method/variant`",
+        description="methods to run, in the tables' order: `method` or `method/variant` (`stflow list variants`)",
     )
     protocols: list[Protocol] = Field(
         default_factory=lambda: list(PROTOCOLS),
@@ -162,7 +165,8 @@ class _Config(Model):
     embedding: Embedding = Field(default_factory=Embedding, description="how features are computed")
     training: Training = Field(default_factory=Training, description="what all trainings share")
     variants: dict[str, dict[str, dict[str, Any]]] = Field(
-        default_factory=dict, description="method -> variant -> the settings that differ"
+        default_factory=dict,
+        description="method -> variant -> the settings that differ; beside the built-in variants, or in place of one",
     )
     figures: Figures = Field(default_factory=Figures, description="what is drawn")
 
@@ -195,28 +199,71 @@ class _Config(Model):
         problems = []
         for entry in self.methods:
             method, _, variant = entry.partition("/")
-            if variant and variant not in self.variants.get(method, {}):
-                problems.append(f"methods: {entry!r} names no variant of variants.{method}")
+            if variant and variant not in (known := self.variants_of(method)):
+                near = difflib.get_close_matches(variant, known, n=1)
+                hint = f" Did you mean '{method}/{near[0]}'?" if near else ""
+                problems.append(
+                    f"methods: {entry!r} names no variant, neither built-in (stflow list variants) nor of "
+                    f"variants.{method}.{hint}"
+                )
+            elif variant and variant not in self.variants.get(method, {}):
+                problems += self._problems_of(method, variant, f"methods: {entry}")
         for method, variants in self.variants.items():
             if method not in METHODS.names():
                 problems.append(f"variants: no method {method!r}")
                 continue
             for variant in variants:
-                try:
-                    self.settings_of(method, variant)
-                except ValidationError as error:
-                    problems += [f"variants.{method}.{variant}.{line}" for line in _lines(error)]
+                if variant == DEFAULT_VARIANT:
+                    problems.append(f"variants.{method}.default: the method as it is; set it under settings.{method}")
+                elif not VARIANT_NAME.fullmatch(variant):
+                    problems.append(
+                        f"variants.{method}: {variant!r} cannot be a folder's name; take letters, digits, _ . + -"
+                    )
+                else:
+                    problems += self._problems_of(method, variant, f"variants.{method}.{variant}")
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _problems_of(self, method: str, variant: str, where: str) -> list[str]:
+        """What is wrong with the settings of a variant."""
+        try:
+            self.settings_of(method, variant)
+        except ValidationError as error:
+            return [f"{where}.{line}" for line in _lines(error)]
+        return []
 
     # -- what the workflow asks ------------------------------------------------------------------------------
 
     def settings_of(self, method: str, variant: str = DEFAULT_VARIANT) -> Settings:
         """A method's settings with its variant's differences applied."""
         base: Settings = getattr(self.settings, method)  # type: ignore[attr-defined]
-        changes = {} if variant == DEFAULT_VARIANT else self.variants[method][variant]
-        return type(base).model_validate({**base.model_dump(), **changes})
+        return type(base).model_validate({**base.model_dump(), **self.variants_of(method)[variant]})
+
+    def variants_of(self, method: str) -> dict[str, Mapping[str, Any]]:
+        """Every known variant of a method -> the settings that differ: default, the built-in ones, this file's own.
+
+        A variant of this file takes the place of a built-in one of the same name.
+        """
+        return {DEFAULT_VARIANT: {}, **METHODS.get(method).variants, **self.variants.get(method, {})}
+
+    def trained_as(self, method: str, variant: str) -> str:
+        """The variant whose trained model predicts ``variant``.
+
+        It is the first known one, in the order of `variants_of`, that has the same settings apart from those which
+        matter only when the method predicts (`Method.sampling`); often ``variant`` itself. Which variants this
+        configuration lists does not matter, so that another row in a table never trains a model again. A known
+        variant that does not fit the method's settings here is passed over.
+        """
+        sampling = set(METHODS.get(method).sampling)
+        wanted = self.settings_of(method, variant).model_dump(exclude=sampling)
+        for other in self.variants_of(method):
+            try:
+                if other == variant or self.settings_of(method, other).model_dump(exclude=sampling) == wanted:
+                    return other
+            except ValidationError:
+                continue
+        return variant
 
     def manifest(self, benchmark: str) -> Manifest:
         """The split manifest of a benchmark."""

@@ -1,4 +1,4 @@
-"""What there is: datasets, encoders, methods and formats by name, and the methods' parameter counts."""
+"""What there is: datasets, encoders, methods, variants and formats by name, and the methods' parameter counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stflow.encoders import ENCODERS
 from stflow.errors import RegistryError
 from stflow.models import METHODS
 
-KINDS = ("datasets", "encoders", "methods", "formats")
+KINDS = ("datasets", "encoders", "methods", "variants", "formats")
 
 
 def print_inventory(kind: str) -> None:
@@ -27,7 +27,8 @@ def print_inventory(kind: str) -> None:
 
     if kind not in KINDS:
         raise RegistryError(f"no list of {kind!r}; there are {', '.join(KINDS)}.")
-    columns, rows = {"datasets": _datasets, "encoders": _encoders, "methods": _methods, "formats": _formats}[kind]()
+    makers = (_datasets, _encoders, _methods, _variants, _formats)
+    columns, rows = dict(zip(KINDS, makers, strict=True))[kind]()
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(str, row))
@@ -73,6 +74,24 @@ def _methods() -> tuple[list[str], Iterable[list[object]]]:
     return ["method", "device", "runs", "chooses an epoch", "what it is"], rows
 
 
+def _variants() -> tuple[list[str], Iterable[list[object]]]:
+    from stflow.config import Config
+
+    config = Config()
+    rows: list[list[object]] = []
+    for method in METHODS.names():
+        for variant, changes in METHODS.get(method).variants.items():
+            trained = config.trained_as(method, variant)
+            rows.append(
+                [
+                    f"{method}/{variant}",
+                    ", ".join(f"{name}: {value}" for name, value in changes.items()),
+                    "its own model" if trained == variant else f"{method}/{trained}",
+                ]
+            )
+    return ["variant", "settings that differ", "predicted from"], rows
+
+
 def _formats() -> tuple[list[str], Iterable[list[object]]]:
     rows = []
     for name in FORMATS.names():
@@ -83,13 +102,24 @@ def _formats() -> tuple[list[str], Iterable[list[object]]]:
 
 
 def print_params(n_features: int, n_genes: int, as_json: bool) -> None:
-    """Print the trainable parameters of every method at its default settings (None: not a parametric network)."""
-    counts = {}
+    """Print the trainable parameters of every method at its default settings (None: not a parametric network).
+
+    Below a method stand those of its built-in variants that have another number.
+    """
+    from stflow.config import Config
+
+    config = Config()
+    counts: dict[str, int | None] = {}
     for name in METHODS.names():
         method = METHODS.get(name)
-        counts[name] = method.n_params(method.Settings(), n_features, n_genes)
+        own = method.n_params(config.settings_of(name), n_features, n_genes)
+        counts[name] = own
+        for variant in method.variants:
+            count = method.n_params(config.settings_of(name, variant), n_features, n_genes)
+            if count not in (own, None):
+                counts[f"{name}/{variant}"] = count
     if as_json:
         print(json.dumps({"features": n_features, "genes": n_genes, "parameters": counts}, indent=2))
         return
     for name, count in counts.items():
-        print(f"{name:16} {'-' if count is None else f'{count:,}'}")
+        print(f"{name:20} {'-' if count is None else f'{count:,}'}")

@@ -14,7 +14,7 @@ All paths hang below one results folder::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -64,6 +64,10 @@ class Run:
         if not (fold.isdigit() and seed.isdigit()):
             raise ValueError(f"{text!r} is not <group>/fold<number>/seed<number>")
         return cls(Group.parse(head), int(fold), int(seed))
+
+    def of_variant(self, variant: str) -> Run:
+        """The run of another variant, the same in all else."""
+        return replace(self, group=replace(self.group, variant=variant))
 
     @property
     def names(self) -> tuple[str | int, ...]:

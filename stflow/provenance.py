@@ -33,6 +33,7 @@ NAMES_ONLY = frozenset(
         "stflow.errors",
         "stflow.layout",
         "stflow.models",
+        "stflow.models.stflow.variants",
         "stflow.registry",
     }
 )

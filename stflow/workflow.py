@@ -86,6 +86,7 @@ class Plan:
             for dataset in config.datasets(benchmark)
             for protocol in config.protocols
         }
+        self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         self._refuse_unusable()
 
     def _refuse_unusable(self) -> None:
@@ -118,6 +119,10 @@ class Plan:
         """(method, variant) of every row of the tables, in their order."""
         pairs = [entry.partition("/") for entry in self.config.methods]
         return [(method, variant or DEFAULT_VARIANT) for method, _, variant in pairs]
+
+    def variants(self) -> list[str]:
+        """Names of the variants that are trained or predicted, each once."""
+        return list(dict.fromkeys((*(variant for _, variant in self.methods), *self._trained_as.values())))
 
     def datasets(self) -> list[str]:
         """Dataset names over all benchmarks, each once."""
@@ -177,6 +182,14 @@ class Plan:
     def predictions(self, group: Group) -> list[Path]:
         """Predictions of all runs of a group."""
         return [self.layout.predictions(run) for run in self.runs(group)]
+
+    def trained_as(self, run: Run) -> Run:
+        """The run whose trained model predicts this one: itself, or a variant that differs only in its sampling."""
+        return run.of_variant(self._trained_as[run.group.method, run.group.variant])
+
+    def trainings(self) -> list[Run]:
+        """Every training that the configuration needs, each once."""
+        return list(dict.fromkeys(self.trained_as(run) for group in self.groups() for run in self.runs(group)))
 
     def fold(self, run: Run) -> Fold:
         """The fold of a run."""
@@ -305,8 +318,17 @@ class Plan:
     # -- what a job needs ------------------------------------------------------------------------------------
 
     def settings_json(self, method: str, variant: str) -> str:
-        """Settings of one method and variant, and nothing else: what may rerun its trainings."""
-        return self.config.settings_of(method, variant).model_dump_json()
+        """Settings that a training of one method and variant depends on, and nothing else: what may rerun it.
+
+        Left out are those which matter only when the method predicts. A training that samples to choose its epoch
+        keeps those which it samples with, at its own values.
+        """
+        cls = METHODS.get(method)
+        return self.config.settings_of(method, variant).model_dump_json(exclude=set(cls.sampling - cls.selection))
+
+    def sampling_json(self, method: str, variant: str) -> str:
+        """Settings of one method and variant that matter when it predicts; they may differ from its model's."""
+        return self.config.settings_of(method, variant).model_dump_json(include=set(METHODS.get(method).sampling))
 
     def device(self, kind: type[Method] | type[Encoder]) -> str:
         """The configured device for a method or encoder that gains from a GPU, else the CPU."""

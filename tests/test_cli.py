@@ -58,6 +58,7 @@ def test_a_wrong_option_is_told() -> None:
         ("datasets", "LYMPH_IDC"),
         ("encoders", "classical"),
         ("methods", "random_forest"),
+        ("variants", "stflow/zinb_0.2_4"),
         ("formats", "hest_bench"),
     ],
 )
@@ -70,3 +71,10 @@ def test_parameter_counts_are_the_paper_s() -> None:
     for features, expected in ((1024, 1_147_724), (512, 1_082_188), (1536, 1_213_260)):
         done = stflow("params", "--json", "--features", str(features))
         assert json.loads(done.stdout)["parameters"]["stflow"] == expected
+
+
+def test_parameters_are_told_of_the_variants_that_have_others() -> None:
+    counts = json.loads(stflow("params", "--json").stdout)["parameters"]
+    assert {"mean", "ridge", "random_forest", "stflow"} <= counts.keys()
+    variants = {name.partition("/")[2] for name in counts if "/" in name}
+    assert variants <= {"wo_fa", "wo_fa_dot", "egnn", "e2cnn"}, "priors and steps have no parameters"

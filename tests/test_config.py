@@ -8,6 +8,7 @@ import yaml
 
 from stflow import config, config_files
 from stflow.errors import ConfigError
+from stflow.models import METHODS
 
 
 @pytest.mark.parametrize("path", config_files.generated(), ids=lambda path: path.name)
@@ -73,6 +74,70 @@ def test_a_variant_changes_only_what_it_names() -> None:
     changed = {key for key, value in base.model_dump().items() if variant.model_dump()[key] != value}
     assert changed == {"steps"}
     assert variant.model_dump()["epochs"] == 3
+
+
+def test_every_built_in_variant_fits_its_method_and_changes_something() -> None:
+    checked = config.Config()
+    for method in METHODS.names():
+        base = checked.settings_of(method)
+        assert METHODS.get(method).sampling <= set(base.model_dump())
+        assert METHODS.get(method).selection <= METHODS.get(method).sampling
+        for variant in METHODS.get(method).variants:
+            assert config.VARIANT_NAME.fullmatch(variant)
+            assert checked.settings_of(method, variant) != base or variant == "steps_5", "five steps are the default"
+
+
+def test_a_variant_of_the_file_replaces_the_built_in_one_and_adds_to_the_others() -> None:
+    checked = config.validate(
+        {"methods": ["stflow/wo_fm", "stflow/mine", "stflow/steps_2"],
+         "variants": {"stflow": {"wo_fm": {"steps": 1, "layers": 2}, "mine": {"steps": 3}}}}
+    )  # fmt: skip
+    found = {name: checked.settings_of("stflow", name).model_dump() for name in ("wo_fm", "mine", "steps_2")}
+    assert [found[name]["steps"] for name in found] == [1, 3, 2]
+    assert [found[name]["layers"] for name in found] == [2, 4, 4]
+
+
+def test_names_of_variants_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"'stflow/step_2' names no variant(.|\n)*Did you mean 'stflow/steps_2'"):
+        config.validate({"methods": ["stflow/step_2"]})
+    with pytest.raises(ConfigError, match=r"'a/b' cannot be a folder's name"):
+        config.validate({"variants": {"stflow": {"a/b": {"steps": 2}}}})
+    with pytest.raises(ConfigError, match=r"variants\.stflow\.default: .*settings\.stflow"):
+        config.validate({"variants": {"stflow": {"default": {"steps": 2}}}})
+
+
+def test_a_built_in_variant_is_checked_where_it_is_used() -> None:
+    odd = {"settings": {"stflow": {"heads": 3, "hidden": 96, "edge_hidden": 96}}}
+    with pytest.raises(ConfigError, match=r"methods: stflow/mine|variants\.stflow\.mine"):
+        config.validate({**odd, "methods": ["stflow/mine"], "variants": {"stflow": {"mine": {"hidden": 128}}}})
+    assert config.validate({**odd, "methods": ["stflow/wo_fm"]}).trained_as("stflow", "wo_fm") == "default"
+
+
+def test_the_model_of_a_variant_is_the_first_that_differs_in_sampling_alone() -> None:
+    checked = config.validate(
+        {
+            "variants": {
+                "stflow": {
+                    "zero_10": {"prior": "zero", "steps": 10},
+                    "wide": {"hidden": 256},
+                    "wide_2": {"hidden": 256, "steps": 2},
+                    "wo_fm": {"steps": 1, "layers": 2},
+                },
+                "ridge": {"same": {}, "strong": {"alpha": 9.0}},
+            }
+        }
+    )
+    expected = {
+        "default": "default",
+        "steps_16": "default",
+        "wo_fm_trained": "wo_fm_trained",
+        "zero_10": "prior_zero",
+        "wide": "wide",
+        "wide_2": "wide",
+        "wo_fm": "wo_fm",
+    }
+    assert {variant: checked.trained_as("stflow", variant) for variant in expected} == expected
+    assert [checked.trained_as("ridge", variant) for variant in ("same", "strong")] == ["default", "strong"]
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -46,6 +46,17 @@ def test_the_method_of_the_guide_works_through_save_and_load(tmp_path: Path) -> 
     np.testing.assert_array_equal(method.predict(other, seed=0), again.predict(other, seed=0))
 
 
+def test_the_variants_of_the_guide_are_settings_of_its_method() -> None:
+    namespace: dict[str, type[Method]] = {}
+    for block in blocks("docs/extending.md", "python")[:2]:
+        exec(block, namespace)
+    cls = namespace["NearestOfMany"]
+    assert {name: cls.Settings(**changes).max_spots for name, changes in cls.variants.items()} == {
+        "few": 500,
+        "many": 50_000,
+    }
+
+
 @pytest.mark.parametrize("document", ["README.md", "docs/extending.md", "config/README.md", "docs/demo.md"])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document

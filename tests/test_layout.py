@@ -9,6 +9,10 @@ from stflow.layout import Group, Layout, Run
 RUN = Run(Group("hest", "IDC", "uni", "stflow", "default", "clean"), 2, 10)
 
 
+def test_the_run_of_another_variant_is_the_same_in_all_else() -> None:
+    assert str(RUN.of_variant("zinb_0.2_4")) == "hest/IDC/uni/stflow/zinb_0.2_4/clean/fold2/seed10"
+
+
 def test_names_go_both_ways() -> None:
     assert Run.parse(str(RUN)) == RUN
     assert Group.parse(str(RUN.group)) == RUN.group

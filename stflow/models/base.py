@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stflow.data.slide import Slide
 
@@ -50,6 +50,10 @@ class Method(ABC):
     Class attributes say what the workflow must know without fitting: ``stochastic`` (False: one seed is enough),
     ``needs_gpu`` (worth a GPU), ``selects`` (uses the select slides to choose an epoch; a method that does not is
     given them as training slides when they are not the test fold).
+
+    ``variants`` are the method's named settings: name -> the settings that differ. ``sampling`` are the settings that
+    matter only when it predicts; variants that differ in nothing else share one trained model. ``selection`` are
+    those of them that choosing the epoch uses too: a training depends on its own values of these.
     """
 
     name: ClassVar[str]
@@ -57,6 +61,9 @@ class Method(ABC):
     stochastic: ClassVar[bool] = True
     needs_gpu: ClassVar[bool] = False
     selects: ClassVar[bool] = False
+    variants: ClassVar[Mapping[str, Mapping[str, object]]] = {}
+    sampling: ClassVar[frozenset[str]] = frozenset()
+    selection: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, settings: SettingsBase, task: Task) -> None:
         self.settings = settings
@@ -116,13 +123,24 @@ class Method(ABC):
             partial.write_bytes(save(arrays, metadata={"stflow": json.dumps(metadata)}))
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, sampling: Mapping[str, object] | None = None) -> Self:
         """Read what ``save`` wrote.
+
+        Parameters
+        ----------
+        path
+            The model file.
+        sampling
+            Settings to predict with in place of those it was trained with; only those named in ``cls.sampling``. The
+            task stays the trained one, and with it the names of the random draws: the same model with other steps
+            starts from the same noise.
 
         Raises
         ------
         IntegrityError
             The file is cut short, of another method, or of a training that failed.
+        ConfigError
+            ``sampling`` holds a setting that a trained model cannot change, or that does not fit.
         """
         import json
 
@@ -141,6 +159,27 @@ class Method(ABC):
         if "failed" in metadata:
             raise IntegrityError(f"{path} holds no model, as training failed: {metadata['failed']}")
         task = Task(tuple(metadata["genes"]), metadata["encoder"], tuple(metadata["names"]))
-        method = cls(cls.Settings.model_validate(metadata["settings"]), task)
+        method = cls(cls.resampled(metadata["settings"], sampling or {}), task)
         method.load_state(state)
         return method
+
+    @classmethod
+    def resampled(cls, trained: Mapping[str, object], sampling: Mapping[str, object]) -> SettingsBase:
+        """The settings of a trained model with those of ``sampling`` in place of its own.
+
+        Raises
+        ------
+        ConfigError
+            See `load`.
+        """
+        from stflow.errors import ConfigError
+
+        if fixed := sorted(set(sampling) - cls.sampling):
+            raise ConfigError(
+                f"a trained {cls.name} model cannot change {', '.join(fixed)}: train a variant of its own. "
+                f"What may differ when it predicts: {', '.join(sorted(cls.sampling)) or 'nothing'}."
+            )
+        try:
+            return cls.Settings.model_validate({**trained, **sampling})
+        except ValidationError as error:
+            raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error

@@ -6,23 +6,28 @@
     layers["measured"]  (N, G) float32 measured log1p counts
     obsm["spatial"]     (N, 2) float64 spot centres, level-0 px of the spot's slide
     obs                 slide, patient, barcode;  obs_names = slide_barcode;  var_names = genes
-    uns["stflow"]       schema, run, status (ok or failed), reason, n_spots
+    uns["stflow"]       schema, run, trained_as (the variant whose model it is), status (ok or failed), reason, n_spots
+
+A variant that differs from another only in settings of sampling is predicted from that one's trained model, and starts
+from the noise that is named after it: step counts are compared from the same draws.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from stflow.data.slide import Slide
 from stflow.device import is_out_of_memory, resolve, set_threads
-from stflow.errors import IntegrityError, RunFailed
+from stflow.errors import ConfigError, IntegrityError, RunFailed
 from stflow.h5 import write_anndata
 from stflow.io import SCHEMA_VERSION, read_json
+from stflow.layout import Run
 from stflow.models import METHODS
 from stflow.models.base import Method
 from stflow.training.inputs import Inputs
@@ -32,6 +37,8 @@ def predict_run(
     results: Path,
     run: str,
     manifest: Path,
+    settings: str = "{}",
+    trained_as: str = "",
     *,
     threads: int = 1,
     device: str = "auto",
@@ -41,8 +48,19 @@ def predict_run(
 
     A run whose training failed, or that runs out of memory here, gets a file of status ``failed``.
 
+    Parameters
+    ----------
+    results, run, manifest, threads, device, by_slide
+        As of `stflow.training.train.train_run`.
+    settings
+        JSON of the settings of sampling that differ from those of the training.
+    trained_as
+        The variant whose model predicts; default: the run's own.
+
     Raises
     ------
+    ConfigError
+        Settings that a trained model cannot change.
     IntegrityError
         The run is not trained, or its model file is broken.
     DataError
@@ -51,22 +69,24 @@ def predict_run(
     start = time.monotonic()
     set_threads(threads)
     inputs = Inputs.of(results, run, manifest, by_slide=by_slide)
-    path = inputs.layout.run_json(run)
+    trained = inputs.run.of_variant(trained_as or inputs.run.group.variant)
+    path = inputs.layout.run_json(trained)
     if not path.is_file():
         raise IntegrityError(f"{path} does not exist: the run is not trained. Run `stflow train` first.")
     record = read_json(path)
+    sampling = _parse(settings)
     slides = inputs.read(inputs.fold.test)
     reason = str(record["reason"]) if record["status"] == "failed" else ""
     shape = (sum(map(len, slides)), len(inputs.task.genes))
     predicted = np.full(shape, np.nan, dtype=np.float32)
     if not reason:
         try:
-            predicted = _predict(inputs, slides, device)
+            predicted = _predict(inputs, trained, sampling, slides, device)
         except (RunFailed, MemoryError, RuntimeError) as error:
             if not isinstance(error, RunFailed) and not is_out_of_memory(error):
                 raise
             reason = str(error) or type(error).__name__
-    _write(inputs, slides, predicted, reason)
+    _write(inputs, trained, slides, predicted, reason)
     outcome = f"failed: {reason}" if reason else "ok"
     print(
         f"stflow predict: {run}: {shape[0]} spots of {len(slides)} slides, {outcome}, {time.monotonic() - start:.1f} s",
@@ -74,7 +94,26 @@ def predict_run(
     )
 
 
-def _predict(inputs: Inputs, slides: Sequence[Slide], device: str) -> np.ndarray:
+def _parse(settings: str) -> dict[str, object]:
+    """Settings as the command line gives them.
+
+    Raises
+    ------
+    ConfigError
+        They are not a JSON object.
+    """
+    try:
+        values = json.loads(settings)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"settings {settings!r} are not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f'settings {settings!r} are not a JSON object; write e.g. {{"steps": 2}}')
+    return values
+
+
+def _predict(
+    inputs: Inputs, trained: Run, sampling: Mapping[str, object], slides: Sequence[Slide], device: str
+) -> np.ndarray:
     """(N, G) float32 predictions of all slides.
 
     Raises
@@ -84,7 +123,7 @@ def _predict(inputs: Inputs, slides: Sequence[Slide], device: str) -> np.ndarray
     """
     cls: type[Method] = METHODS.get(inputs.run.group.method)
     where = resolve(device) if cls.needs_gpu else "cpu"
-    method = cls.load(inputs.layout.model(inputs.run))
+    method = cls.load(inputs.layout.model(trained), sampling)
     parts = [method.predict(slide, seed=inputs.run.seed, device=where) for slide in slides]
     predicted = np.concatenate(parts).astype(np.float32, copy=False)
     if not np.isfinite(predicted).all():
@@ -92,7 +131,7 @@ def _predict(inputs: Inputs, slides: Sequence[Slide], device: str) -> np.ndarray
     return predicted
 
 
-def _write(inputs: Inputs, slides: Sequence[Slide], predicted: np.ndarray, reason: str) -> None:
+def _write(inputs: Inputs, trained: Run, slides: Sequence[Slide], predicted: np.ndarray, reason: str) -> None:
     import anndata
     import pandas as pd
 
@@ -116,6 +155,7 @@ def _write(inputs: Inputs, slides: Sequence[Slide], predicted: np.ndarray, reaso
             "stflow": {
                 "schema": SCHEMA_VERSION,
                 "run": str(inputs.run),
+                "trained_as": trained.group.variant,
                 "status": "failed" if reason else "ok",
                 "reason": reason,
                 "n_spots": len(names),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import sparse
 from scipy.spatial import cKDTree
 
@@ -16,6 +17,8 @@ from stflow.device import set_threads
 from stflow.errors import IntegrityError
 from stflow.models.base import Task
 from stflow.models.stflow import STFlow, STFlowSettings
+from stflow.models.stflow.learner import Learner, Regions
+from stflow.seeds import torch_generator
 from stflow.training.score import mean_pearson
 
 N_INTERACTION, N_OWN = 20, 10
@@ -200,6 +203,7 @@ def test_tiny_slides_train_and_predict(slides: list[Slide], n: int) -> None:
         {"prior_mean": "released"},
         {"prior_transform": "paper"},
         {"steps": 1},
+        {"flow_time": "zero", "steps": 1},
         {"times": "released"},
     ],
 )
@@ -210,6 +214,20 @@ def test_ablations_run(slides: list[Slide], changes: dict[str, object]) -> None:
     fit = method.fit(small[:1], small[1:], seed=0)
     assert np.isfinite(method.predict(small[1], seed=0)).all()
     assert np.isfinite(fit.history[0]["score"])
+
+
+def test_training_without_flow_sees_the_same_regions_at_time_zero(slides: list[Slide]) -> None:
+    """At t = 0 the network sees the prior alone, as the one step of its prediction does."""
+    drawn = []
+    for flow_time in ("uniform", "zero"):
+        learner = Learner(QUICK.model_copy(update={"flow_time": flow_time}), TASK, 24, 0)
+        problem = Regions(learner, slides[:2], [], torch_generator(0, "regions"), 0, "cpu")
+        drawn.append(list(problem.batches()))
+    for uniform, zero in zip(*drawn, strict=True):
+        assert torch.equal(uniform.features, zero.features)
+        assert torch.equal(uniform.x_0, zero.x_0)
+        assert not zero.t.any()
+    assert len({batch.t[0].item() for batch in drawn[0]}) == len(drawn[0])
 
 
 def test_predicting_before_fitting_is_an_error(slides: list[Slide]) -> None:

@@ -92,10 +92,12 @@ def manifest(results: Path) -> Path:
 
 @pytest.fixture
 def run_name() -> Callable[..., str]:
-    """``run_name(method, protocol, fold)``."""
+    """``run_name(method, protocol, fold, seed, variant)``."""
 
-    def name(method: str = "stflow", protocol: str = "clean", fold: int = 0, seed: int = 0) -> str:
-        return f"{BENCHMARK}/{DATASET}/{ENCODER}/{method}/default/{protocol}/fold{fold}/seed{seed}"
+    def name(
+        method: str = "stflow", protocol: str = "clean", fold: int = 0, seed: int = 0, variant: str = "default"
+    ) -> str:
+        return f"{BENCHMARK}/{DATASET}/{ENCODER}/{method}/{variant}/{protocol}/fold{fold}/seed{seed}"
 
     return name
 

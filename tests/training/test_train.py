@@ -39,7 +39,7 @@ def train(results: Path, manifest: Path) -> Callable[..., dict]:
 
 @pytest.fixture
 def predict(results: Path, manifest: Path) -> Callable[..., None]:
-    return lambda run: predict_run(results, run, manifest, threads=1, device="cpu")
+    return lambda run, *how: predict_run(results, run, manifest, *how, threads=1, device="cpu")
 
 
 def test_any_method_gets_development_slides_and_leaves_the_files(
@@ -194,6 +194,51 @@ def test_same_seed_same_bytes_other_seed_others(
         )
     assert made[0] == made[1]
     assert all(a != b for a, b in zip(made[0], made[2], strict=True))
+
+
+def test_a_variant_of_sampling_is_predicted_from_the_other_s_model(
+    results: Path, run_name: Callable[..., str], tiny: str, train: Callable[..., dict], predict: Callable[..., None]
+) -> None:
+    """Two steps are what was trained, so they are the same bits; one step is another prediction from the same noise."""
+    run = run_name()
+    train(run, tiny)
+    predict(run)
+    made = {1: run_name(variant="one"), 2: run_name(variant="two")}
+    for steps, name in made.items():
+        predict(name, json.dumps({"steps": steps}), "default")
+        assert not Layout(results).model(name).exists()
+    own, two, one = (predictions(results, name) for name in (run, made[2], made[1]))
+    np.testing.assert_array_equal(own.X, two.X)
+    assert np.abs(one.X - own.X).max() > 0
+    assert (two.uns["stflow"]["run"], two.uns["stflow"]["trained_as"]) == (made[2], "default")
+
+
+def test_a_variant_of_a_failed_training_fails_for_the_same_reason(
+    results: Path, run_name: Callable[..., str], tiny: str, train: Callable[..., dict], predict: Callable[..., None]
+) -> None:
+    record = train(run_name(), json.dumps({**json.loads(tiny), "learning_rate": 1e30}))
+    one = run_name(variant="wo_fm")
+    predict(one, '{"steps": 1}', "default")
+    found = predictions(results, one).uns["stflow"]
+    assert (found["status"], found["reason"]) == ("failed", record["reason"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('{"layers": 1}', "cannot change layers: train a variant of its own.*steps, times"),
+        ('{"steps": 0}', "settings of stflow cannot be used"),
+        ("[1]", "not a JSON object"),
+        ("steps=2", "are not JSON"),
+    ],
+)
+def test_what_a_trained_model_cannot_change_is_refused(
+    settings: str, message: str, run_name: Callable[..., str], tiny: str, train: Callable[..., dict],
+    predict: Callable[..., None],
+) -> None:  # fmt: skip
+    train(run_name(), tiny)
+    with pytest.raises(ConfigError, match=message):
+        predict(run_name(), settings)
 
 
 def test_a_loss_that_diverges_fails_the_run(

@@ -24,7 +24,7 @@ def test_the_demo_plans_every_run_once(tree) -> None:
         "tile": slides,
         "embed": slides,
         "genes": 4,
-        "train": len(runs),
+        "train": len(plan.trainings()),
         "predict": len(runs),
         "evaluate": len(plan.groups()),
         "gene_group_table": 2,
@@ -35,7 +35,34 @@ def test_the_demo_plans_every_run_once(tree) -> None:
     }
     assert {rule: planned.count[rule] for rule in expected} == expected
     assert planned.count["source_demo_hest_slide"] + planned.count["source_demo_stimage_slide"] == slides
-    assert {f"Train {run}." for run in runs} <= planned.messages
+    assert {f"Train {run}." for run in plan.trainings()} <= planned.messages
+
+
+def test_a_variant_that_only_samples_otherwise_adds_no_training(tree) -> None:
+    """The step counts, one step, and a variant of the file's own; `zinb_0.2_4` has a model of its own, and dots."""
+    values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    del values["benchmarks"]["demo_stimage"], values["figures"]
+    values |= {"protocols": ["paper"], "seeds": [0], "variants": {"stflow": {"mine": {"steps": 3}}}}
+
+    def planned(*methods: str):
+        (tree.root / "steps.yaml").write_text(yaml.safe_dump({**values, "methods": list(methods)}))
+        return tree.planned("--configfile", "steps.yaml")
+
+    alone = planned("stflow")
+    names = ("steps_1", "steps_2", "steps_5", "steps_10", "steps_16", "wo_fm", "mine")
+    several = planned("stflow", *(f"stflow/{name}" for name in names))
+    assert several.count["train"] == alone.count["train"] == 2
+    assert several.count["predict"] == alone.count["predict"] * (1 + len(names))
+
+    other = planned("stflow/steps_2", "stflow/zinb_0.2_4")
+    assert variants_in(other, "Train") == {"default", "zinb_0.2_4"}
+    assert variants_in(other, "Score") == variants_in(other, "Predict with") == {"steps_2", "zinb_0.2_4"}
+
+
+def variants_in(planned, verb: str) -> set[str]:
+    """Variants of the runs or groups that messages beginning with ``verb`` speak of."""
+    names = (text.removeprefix(f"{verb} ").split("/") for text in planned.messages if text.startswith(f"{verb} "))
+    return {name[4] for name in names if len(name) > 4}
 
 
 def test_the_default_configuration_gives_way_to_the_one_that_is_named(tree) -> None:

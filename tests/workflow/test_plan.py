@@ -1,5 +1,6 @@
 """What a configuration asks for: the runs, the files that each reads, the targets by name."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,27 @@ def test_a_changed_setting_of_one_method_is_seen_by_that_method_only(tmp_path: P
     after = plan(tmp_path, TWO_FOLDS, settings={"random_forest": {"trees": 7}})
     assert before.settings_json("stflow", "default") == after.settings_json("stflow", "default")
     assert before.settings_json("random_forest", "default") != after.settings_json("random_forest", "default")
+
+
+def test_a_variant_of_sampling_is_predicted_from_the_model_of_another(tmp_path: Path) -> None:
+    methods = ["stflow/steps_2", "stflow/wo_fm", "stflow/prior_zero", "ridge"]
+    lab = plan(tmp_path, TWO_FOLDS, encoders=["classical"], methods=methods, seeds=[3], protocols=["clean"])
+    run = Group("lab", "D", "classical", "stflow", "steps_2", "clean").run(1, 3)
+    assert str(lab.trained_as(run)) == "lab/D/classical/stflow/default/clean/fold1/seed3"
+    assert lab.variants() == ["steps_2", "wo_fm", "prior_zero", "default"]
+    trained = [(run.group.method, run.group.variant, run.fold) for run in lab.trainings()]
+    assert trained == [
+        (method, variant, fold)
+        for method, variant in (("stflow", "default"), ("stflow", "prior_zero"), ("ridge", "default"))
+        for fold in (0, 1)
+    ]
+
+
+def test_a_prediction_is_told_how_to_sample_and_no_more(tmp_path: Path) -> None:
+    lab = plan(tmp_path, TWO_FOLDS, methods=["stflow/steps_2", "ridge"])
+    assert json.loads(lab.sampling_json("stflow", "steps_2")) == {"steps": 2, "times": "paper"}
+    assert lab.sampling_json("ridge", "default") == "{}"
+    assert json.loads(lab.settings_json("stflow", "default"))["steps"] == 5, "choosing the epoch takes five steps"
 
 
 def test_leakage_is_refused_before_anything_runs(tmp_path: Path) -> None:

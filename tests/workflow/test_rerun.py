@@ -121,6 +121,39 @@ def test_a_setting_of_a_method_retrains_that_method_only(tree) -> None:
     assert rerun(tree).trained == {"stflow"}
 
 
+def with_variant(steps: int, **settings: object) -> dict[str, object]:
+    """A configuration whose second STFlow takes other steps, and the settings of both."""
+    return {
+        "methods": ["stflow", "stflow/mine"],
+        "variants": {"stflow": {"mine": {"steps": steps}}},
+        "settings": {"stflow": settings},
+    }
+
+
+def test_the_steps_of_a_variant_predict_again_and_retrain_nothing(tree) -> None:
+    write_config(tree, **with_variant(2))
+    added = rerun(tree).count
+    assert (added.get("train", 0), added["predict"]) == (0, 2)
+    ran = tree.snakemake("--cores", "2", "--configfile", "lab.yaml")
+    assert ran.returncode == 0, ran.stdout
+    assert rerun(tree).count == {}
+    write_config(tree, **with_variant(3))
+    assert rerun(tree).count == {"predict": 2, "evaluate": 1, **TABLE, "biomarker": 1, "report": 1}
+    write_config(tree)
+    ran = tree.snakemake("--cores", "2", "--configfile", "lab.yaml")
+    assert ran.returncode == 0, f"the tables of the other tests are made again: {ran.stdout}"
+
+
+def test_the_method_s_own_steps_retrain_as_they_choose_the_epoch(tree) -> None:
+    write_config(tree, settings={"stflow": {"steps": 3}})
+    assert rerun(tree).count["train"] == 2
+
+
+def test_another_built_in_variant_reruns_nothing(tree) -> None:
+    tree.edit("stflow/models/stflow/variants.py", '"prior_zero": {', '"another": {"steps": 7},\n    "prior_zero": {')
+    assert rerun(tree).count == {}
+
+
 def test_another_seed_trains_its_runs_only(tree) -> None:
     write_config(tree, seeds=[0, 1])
     again = rerun(tree).count

@@ -63,7 +63,7 @@ wildcard_constraints:
     dataset=one_of(PLAN.datasets()),
     encoder=one_of(CONFIG.encoders),
     method=one_of(method for method, _ in PLAN.methods),
-    variant=one_of(variant for _, variant in PLAN.methods),
+    variant=one_of(PLAN.variants()),
     protocol=one_of(CONFIG.protocols),
     fold=r"\d+",
     seed=r"\d+",

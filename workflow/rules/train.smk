@@ -74,10 +74,11 @@ rule train:
         " > {log:q} 2>&1"
 
 
+# A variant that differs from another only in how it samples has no training of its own.
 rule predict:
     input:
-        model=PATHS.model(RUN),
-        facts=PATHS.run_json(RUN),
+        model=lambda wildcards: PATHS.model(PLAN.trained_as(run_of(wildcards))),
+        facts=lambda wildcards: PATHS.run_json(PLAN.trained_as(run_of(wildcards))),
         genes=PATHS.genes("{benchmark}", "{dataset}", "{protocol}"),
         slides=lambda wildcards: PLAN.slide_paths(wildcards.benchmark, PLAN.fold(run_of(wildcards)).test),
         features=lambda wildcards: PLAN.feature_paths(
@@ -102,10 +103,13 @@ rule predict:
         run=str(RUN),
         manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
         by_slide=lambda wildcards: PLAN.by_slide(wildcards.benchmark),
+        settings=lambda wildcards: PLAN.sampling_json(wildcards.method, wildcards.variant),
+        trained_as=lambda wildcards: PLAN.trained_as(run_of(wildcards)).group.variant,
         threads=CONFIG.training.threads,
         device=lambda wildcards: PLAN.device(METHODS.get(wildcards.method)),
     message:
         "Predict with {params.run}."
     shell:
         "stflow predict --results {params.results:q} --run {params.run:q} --manifest {params.manifest:q}"
+        " --settings {params.settings:q} --trained-as {params.trained_as:q}"
         " --threads {params.threads} --device {params.device} {params.by_slide} > {log:q} 2>&1"

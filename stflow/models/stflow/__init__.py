@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from stflow.data.slide import Slide
 from stflow.models.base import Fit, Method, SettingsBase, Task
+from stflow.models.stflow.variants import VARIANTS
 
 if TYPE_CHECKING:
     from stflow.models.stflow.learner import Learner
@@ -64,6 +65,9 @@ class STFlowSettings(SettingsBase):
         description="paper: a ZINB draw starts the flow as it is, a raw count; released: as log1p, the unit of the "
         "expression that the flow carries, and therefore the default",
     )
+    flow_time: Literal["uniform", "zero"] = Field(
+        "uniform", description="times t that training draws; zero: t = 0 alone, one-step prediction trained as such"
+    )
     steps: int = Field(5, gt=0, description="sampling steps, S; 1 is one-step prediction without flow")
     times: Literal["paper", "released"] = Field(
         "paper", description="sampling times: s/S for S calls, or as released S times from 0.01 to 1 for S - 1 calls"
@@ -101,6 +105,9 @@ class STFlow(Method):
     stochastic = True
     needs_gpu = True
     selects = True
+    variants = VARIANTS
+    sampling = frozenset({"steps", "times"})
+    selection = frozenset({"steps", "times"})
 
     def __init__(self, settings: SettingsBase, task: Task) -> None:
         super().__init__(settings, task)
@@ -149,9 +156,11 @@ class STFlow(Method):
         """Trainable parameters: 1,147,724 at the defaults with 1024-d features and 50 genes, as printed."""
         import torch
 
-        from stflow.models.stflow.architectures import build
+        from stflow.models.stflow.architectures import ARCHITECTURES, build
 
         assert isinstance(settings, STFlowSettings)
+        if settings.architecture not in ARCHITECTURES:
+            return None
         with torch.device("meta"):
             return sum(p.numel() for p in build(settings, n_features, n_genes).parameters())
 

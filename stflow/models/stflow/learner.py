@@ -217,6 +217,7 @@ class Regions:
     def _region(self, section: Section) -> Batch:
         n = len(section.features)
         u, t = torch.rand(2, generator=self.generator).tolist()
+        t = t if self.learner.settings.flow_time == "uniform" else 0.0
         m = max(int(u * n), min(2, n))
         if self.limit is not None:
             m = min(m, self.limit)
