@@ -128,6 +128,8 @@ def test_stages_reach_what_they_run_and_not_what_others_run() -> None:
     reached = {name: closure(*modules) for name, modules in stages(load(DEMO)).items()}
     assert "stflow.models.stflow.denoiser" in reached["train-stflow"]
     assert "stflow.models.stflow.denoiser" in reached["predict-stflow"]
+    assert "stflow.evaluation.crps" in reached["predict-stflow"]
+    assert "stflow.evaluation.crps" not in reached["train-stflow"]
     for name in ("train-ridge", "embed-classical", "evaluate", "table1"):
         assert "stflow.models.stflow.denoiser" not in reached[name]
     for name in reached.keys() - {"biomarker"}:

@@ -2,7 +2,8 @@
 
 Every table and every later test derives from these rows; scoring again never trains again. ``slide`` is ``all`` for
 the test spots of a fold pooled, as the paper scores, and a slide's name for its own spots. A failed run has rows too:
-status ``failed``, value NaN, and the reason.
+status ``failed``, value NaN, and the reason. Runs whose predictions are of several samples have ``crps``,
+``coverage_<percent>`` and ``interval_width`` beside the others.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.evaluation.metrics import METRICS
+from stflow.evaluation.metrics import METRICS, ensemble_metrics, ensemble_names
 from stflow.evaluation.predictions import Predictions, read_predictions
 from stflow.io import SCHEMA_VERSION, atomic_path
 from stflow.layout import Group, Layout
@@ -85,11 +86,8 @@ def score(predictions: Predictions) -> Iterator[tuple[Any, ...]]:
     names = (group.benchmark, group.dataset, group.encoder, group.method, group.variant, group.protocol)
     for slide in (POOLED, *dict.fromkeys(predictions.slide)):
         here = slice(None) if slide == POOLED else predictions.slide == slide
-        measured, predicted = predictions.measured[here], predictions.predicted[here]
-        n_spots = len(measured)
-        for metric, function in METRICS.items():
-            nothing = np.full(len(predictions.genes), np.nan)
-            values = nothing if predictions.failed else function(measured, predicted)
+        n_spots = len(predictions.measured[here])
+        for metric, values in _scores(predictions, here).items():
             for gene, value in zip(predictions.genes, values.tolist(), strict=True):
                 yield (
                     *names,
@@ -103,6 +101,20 @@ def score(predictions: Predictions) -> Iterator[tuple[Any, ...]]:
                     predictions.status,
                     predictions.reason,
                 )
+
+
+def _scores(predictions: Predictions, here: slice | np.ndarray) -> dict[str, np.ndarray]:
+    """Metric -> (G,) values of the spots ``here``, NaN if the run failed; several samples have more metrics."""
+    interval = predictions.interval
+    if predictions.failed:
+        names = [*METRICS, *(() if interval is None else ensemble_names(interval))]
+        return {name: np.full(len(predictions.genes), np.nan) for name in names}
+    measured, predicted = predictions.measured[here], predictions.predicted[here]
+    found = {name: function(measured, predicted) for name, function in METRICS.items()}
+    if interval is not None:
+        lower, upper, crps = (predictions.layers[name][here] for name in ("lower", "upper", "crps"))
+        found |= ensemble_metrics(measured, lower, upper, crps, interval)
+    return found
 
 
 def _write(path: Path, rows: dict[str, list[Any]]) -> None:

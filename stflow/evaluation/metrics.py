@@ -49,6 +49,34 @@ METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+def coverage_name(interval: float) -> str:
+    """Name of the metric that says how many measured values an interval holds; its nominal level in percent."""
+    return f"coverage_{100 * interval:g}"
+
+
+def ensemble_names(interval: float) -> tuple[str, str, str]:
+    """Metrics of predictions with several samples, in the order of `ensemble_metrics`."""
+    return "crps", coverage_name(interval), "interval_width"
+
+
+def ensemble_metrics(
+    measured: np.ndarray, lower: np.ndarray, upper: np.ndarray, crps: np.ndarray, interval: float
+) -> dict[str, np.ndarray]:
+    """Scores of predictions with several samples, name -> (G,).
+
+    ``crps`` is the mean over spots, lower is better; ``coverage_90`` the share of measured values in [lower, upper],
+    0.9 if the spread is right; ``interval_width`` the mean of upper - lower. All inputs but ``interval`` are (N, G).
+    """
+    y, low = _as_float(measured, lower)
+    _, high = _as_float(measured, upper)
+    values = (
+        np.mean(crps, axis=0, dtype=np.float64),
+        np.mean((low <= y) & (y <= high), axis=0),
+        np.mean(high - low, axis=0),
+    )
+    return dict(zip(ensemble_names(interval), values, strict=True))
+
+
 def _as_float(measured: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     y, p = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if y.shape != p.shape or y.ndim != 2 or len(y) == 0:

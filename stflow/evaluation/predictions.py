@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stflow.errors import IntegrityError
+from stflow.evaluation.ensemble import LAYERS
 from stflow.io import open_h5
 from stflow.layout import Run
 
@@ -31,6 +33,10 @@ class Predictions:
         (N, 2) spot centres, level-0 px, x then y.
     status, reason
         ``ok``, or ``failed`` and why (out of memory, diverged).
+    interval
+        Share that ``lower`` and ``upper`` should hold, where several samples were drawn; else None.
+    layers
+        What several samples left, `stflow.evaluation.ensemble.LAYERS` -> (N, G); else empty.
     """
 
     run: Run
@@ -41,6 +47,8 @@ class Predictions:
     centres_px: np.ndarray
     status: str
     reason: str
+    interval: float | None = None
+    layers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -54,11 +62,15 @@ def read_predictions(path: Path) -> Predictions:
     Raises
     ------
     IntegrityError
-        Missing, cut short, with another number of spots than was written, or with predictions that are not finite.
+        Missing, cut short, with another number of spots than was written, without the layers of the samples that it
+        says were drawn, or with predictions that are not finite.
     """
     again = "Delete it and run `predict` again."
     with open_h5(path) as handle:
-        keys = ("X", "layers/measured", "obsm/spatial", "obs/slide", "uns/stflow/run", "uns/stflow/n_spots")
+        keys = ["X", "layers/measured", "obsm/spatial", "obs/slide", "uns/stflow/run", "uns/stflow/n_spots"]
+        sampled = "uns/stflow/samples" in handle and int(handle["uns/stflow/samples"][()]) > 1
+        if sampled:
+            keys += ["uns/stflow/interval", *(f"layers/{name}" for name in LAYERS)]
         missing = [key for key in keys if key not in handle]
         if missing:
             raise IntegrityError(f"{path} lacks {', '.join(missing)}: it is not a predictions file. {again}")
@@ -73,22 +85,24 @@ def read_predictions(path: Path) -> Predictions:
                 centres_px=handle["obsm/spatial"][:],
                 status=_text(meta, "status", "ok"),
                 reason=_text(meta, "reason", ""),
+                interval=float(meta["interval"][()]) if sampled else None,
+                layers={name: handle[f"layers/{name}"][:] for name in LAYERS} if sampled else {},
             )
         except (OSError, KeyError, AttributeError, ValueError) as error:
             raise IntegrityError(f"{path} cannot be read whole ({error}). {again}") from error
         expected = int(meta["n_spots"][()])
     shape = (expected, len(found.genes))
-    parts = {"X": found.predicted.shape, "measured": found.measured.shape}
+    predicted = {"X": found.predicted, **found.layers}
+    parts = {name: values.shape for name, values in {**predicted, "measured": found.measured}.items()}
     if len(found.slide) != expected or any(part != shape for part in parts.values()):
-        raise IntegrityError(
-            f"{path} holds {len(found.slide)} spots, X {parts['X']} and measured {parts['measured']}; "
-            f"{shape} was promised. {again}"
-        )
-    if not found.failed and not np.isfinite(found.predicted).all():
-        raise IntegrityError(
-            f"{path}: {np.count_nonzero(~np.isfinite(found.predicted))} predicted values are not finite though the "
-            f"run is marked ok. Look at the run's training log; {again[0].lower()}{again[1:]}"
-        )
+        told = ", ".join(f"{name} {part}" for name, part in parts.items())
+        raise IntegrityError(f"{path} holds {len(found.slide)} spots, {told}; {shape} was promised. {again}")
+    for name, values in predicted.items():
+        if not found.failed and not np.isfinite(values).all():
+            raise IntegrityError(
+                f"{path}: {np.count_nonzero(~np.isfinite(values))} predicted values are not finite ({name}) though the "
+                f"run is marked ok. Look at the run's training log; {again[0].lower()}{again[1:]}"
+            )
     return found
 
 

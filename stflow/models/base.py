@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
@@ -84,6 +84,15 @@ class Method(ABC):
     @abstractmethod
     def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
         """(N, G) float32 predicted log1p counts of ``task.genes``."""
+
+    def sample(self, slide: Slide, *, samples: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
+        """Draws of (N, G) float32 log1p counts, one after the other; the first is what ``predict`` gives.
+
+        A method that can draw more than one overrides this and has the settings ``samples`` and ``interval``; the
+        workflow then asks for ``settings.samples`` draws, and their mean is the prediction. Others give the one.
+        """
+        del samples
+        yield self.predict(slide, seed=seed, device=device)
 
     @classmethod
     def n_params(cls, settings: SettingsBase, n_features: int, n_genes: int) -> int | None:

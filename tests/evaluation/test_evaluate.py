@@ -13,6 +13,7 @@ import pytest
 
 from stflow.errors import IntegrityError
 from stflow.evaluation.aggregate import read_metrics
+from stflow.evaluation.ensemble import summarise
 from stflow.evaluation.evaluate import COLUMNS, POOLED, evaluate_group
 from stflow.evaluation.metrics import METRICS, pearson
 from stflow.evaluation.predictions import read_predictions
@@ -25,22 +26,37 @@ N = 30
 
 
 def write_run(
-    results: Path, fold: int, seed: int, *, status: str = "ok", reason: str = "", n_spots: int | None = None
+    results: Path,
+    fold: int,
+    seed: int,
+    *,
+    status: str = "ok",
+    reason: str = "",
+    n_spots: int | None = None,
+    sampled: bool = False,
 ) -> Path:
-    """A predictions file as ``predict`` writes it, two test slides."""
+    """A predictions file as ``predict`` writes it, two test slides; ``sampled``: of twenty draws."""
     rng = np.random.default_rng((fold, seed))
     names = [slide for slide in SLIDES for _ in range(N)]
     measured = np.log1p(np.random.default_rng(fold).poisson(2.0, (len(names), len(GENES)))).astype(np.float32)
     predicted = (0.5 * measured + rng.normal(size=measured.shape)).astype(np.float32)
     run = GROUP.run(fold, seed)
+    layers = {}
+    if sampled:
+        draws = predicted + rng.normal(size=(20, *predicted.shape)).astype(np.float32)
+        layers = summarise(draws, measured, 0.9)
+        predicted = layers.pop("mean")
+    if status != "ok":
+        layers = {name: np.full_like(predicted, np.nan) for name in layers}
+        predicted = np.full_like(predicted, np.nan)
     adata = anndata.AnnData(
-        X=predicted if status == "ok" else np.full_like(predicted, np.nan),
+        X=predicted,
         obs=pd.DataFrame(
             {"slide": pd.Categorical(names), "patient": names, "barcode": [f"b{i}" for i in range(len(names))]},
             index=[f"{name}_b{i}" for i, name in enumerate(names)],
         ),
         var=pd.DataFrame(index=list(GENES)),
-        layers={"measured": measured},
+        layers={"measured": measured, **layers},
         obsm={"spatial": rng.uniform(0, 1000, (len(names), 2))},
         uns={
             "stflow": {
@@ -49,6 +65,7 @@ def write_run(
                 "status": status,
                 "reason": reason,
                 "n_spots": len(names) if n_spots is None else n_spots,
+                **({"samples": 20, "interval": 0.9} if sampled else {"samples": 1}),
             }
         },
     )
@@ -108,6 +125,43 @@ def test_a_failed_run_keeps_its_rows_and_says_why(tmp_path: Path) -> None:
     assert set(failed["status"]) == {"failed"}
     assert set(failed["reason"]) == {"out of memory"}
     assert table[table["seed"] == 0]["value"].notna().all()
+
+
+def test_runs_of_several_samples_have_more_metrics(tmp_path: Path) -> None:
+    found = read_predictions(write_run(tmp_path, 0, 0, sampled=True))
+    table = evaluate(tmp_path, [0], [0])
+    assert set(table["metric"]) == {*METRICS, "crps", "coverage_90", "interval_width"}
+    assert found.interval == 0.9
+    inside = (found.layers["lower"] <= found.measured) & (found.measured <= found.layers["upper"])
+    for slide, rows in ((POOLED, slice(None)), ("s2", slice(N, None))):
+        here = table[table["slide"] == slide].pivot(index="gene", columns="metric", values="value").loc[list(GENES)]
+        np.testing.assert_allclose(here["crps"], found.layers["crps"][rows].mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(here["coverage_90"], inside[rows].mean(axis=0))
+        width = (found.layers["upper"] - found.layers["lower"])[rows].mean(axis=0)
+        np.testing.assert_allclose(here["interval_width"], width, rtol=1e-6)
+
+
+def test_a_failed_run_of_several_samples_has_the_same_rows_without_values(tmp_path: Path) -> None:
+    write_run(tmp_path, 0, 0, sampled=True)
+    write_run(tmp_path, 0, 1, sampled=True, status="failed", reason="diverged")
+    table = evaluate(tmp_path, [0], [0, 1])
+    ok, failed = (table[table["seed"] == seed].reset_index() for seed in (0, 1))
+    assert (ok[["slide", "gene", "metric"]] == failed[["slide", "gene", "metric"]]).all(axis=None)
+    assert failed["value"].isna().all()
+
+
+def test_layers_of_samples_that_are_missing_or_not_finite_are_refused(tmp_path: Path) -> None:
+    import h5py
+
+    path = write_run(tmp_path, 0, 0, sampled=True)
+    with h5py.File(path, "r+") as handle:
+        handle["layers/upper"][2, 1] = np.nan
+    with pytest.raises(IntegrityError, match=r"1 predicted values are not finite \(upper\)"):
+        evaluate(tmp_path, [0], [0])
+    with h5py.File(path, "r+") as handle:
+        del handle["layers/upper"]
+    with pytest.raises(IntegrityError, match="lacks layers/upper"):
+        evaluate(tmp_path, [0], [0])
 
 
 def test_missing_predictions_are_named(tmp_path: Path) -> None:

@@ -64,3 +64,11 @@ def test_one_seed_is_enough() -> None:
 def test_settings_refuse_anything() -> None:
     with pytest.raises(ValueError, match="Extra inputs"):
         MeanSettings.model_validate({"x": 1})
+
+
+def test_a_method_that_draws_nothing_has_one_sample() -> None:
+    slide = make_slide("one", 10, 0)
+    mean = Mean(MeanSettings(), Task(("A",), "e"))
+    mean.fit([slide], [], seed=0)
+    (only,) = mean.sample(slide, samples=5, seed=0)
+    np.testing.assert_array_equal(only, mean.predict(slide, seed=0))

@@ -17,6 +17,7 @@ from stflow.device import set_threads
 from stflow.errors import IntegrityError
 from stflow.models.base import Task
 from stflow.models.stflow import STFlow, STFlowSettings
+from stflow.models.stflow.denoiser import Denoiser
 from stflow.models.stflow.learner import Learner, Regions
 from stflow.seeds import torch_generator
 from stflow.training.score import mean_pearson
@@ -118,6 +119,28 @@ def test_prediction_is_decided_by_the_seed(slides: list[Slide], fitted: tuple[ST
     assert first.shape == (576, len(GENES))
     np.testing.assert_array_equal(first, method.predict(slides[4], seed=3))
     assert np.abs(first - method.predict(slides[4], seed=4)).max() > 0
+
+
+def test_more_samples_begin_with_the_same_ones_and_encode_the_slide_once(
+    slides: list[Slide], fitted: tuple[STFlow, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, slide = fitted[0], slides[4].subset(np.arange(60))
+    calls = []
+    encode = Denoiser.encode
+    monkeypatch.setattr(Denoiser, "encode", lambda *of: calls.append(1) or encode(*of))
+    draws = list(method.sample(slide, samples=3, seed=0))
+    assert len(calls) == 1
+    assert len(draws) == 3
+    np.testing.assert_array_equal(draws[0], method.predict(slide, seed=0))
+    for one, other in zip(draws, method.sample(slide, samples=2, seed=0), strict=False):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(draws[0] - draws[1]).max() > 0
+
+
+def test_too_few_samples_for_the_interval_are_told() -> None:
+    with pytest.raises(ValueError, match=r"samples = 18 span an interval of at most 0\.895, not 0\.9"):
+        STFlowSettings(samples=18)
+    assert STFlowSettings(samples=19).interval == STFlowSettings(samples=1).interval == 0.9
 
 
 def test_saved_and_loaded_predicts_the_same_bits(

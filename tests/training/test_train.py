@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from stflow.data.slide import Slide
 from stflow.errors import ConfigError, IntegrityError
+from stflow.evaluation.predictions import read_predictions
 from stflow.io import read_json
 from stflow.layout import Layout
 from stflow.models.stflow import STFlow
@@ -213,6 +214,39 @@ def test_a_variant_of_sampling_is_predicted_from_the_other_s_model(
     assert (two.uns["stflow"]["run"], two.uns["stflow"]["trained_as"]) == (made[2], "default")
 
 
+def test_several_samples_are_predicted_as_mean_spread_and_interval(
+    results: Path, run_name: Callable[..., str], tiny: str, train: Callable[..., dict], predict: Callable[..., None],
+    slides: dict[str, Slide],
+) -> None:  # fmt: skip
+    run = run_name()
+    train(run, tiny)
+    predict(run)
+    predict(run_name(variant="many"), '{"samples": 9, "interval": 0.8}', "default")
+    method = STFlow.load(Layout(results).model(run))
+    draws = np.stack(list(method.sample(slides["C1"], samples=9, seed=0)))
+    single, many = predictions(results, run), predictions(results, run_name(variant="many"))
+    np.testing.assert_array_equal(draws[0], single.X)
+    np.testing.assert_allclose(many.X, draws.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(many.layers["std"], draws.std(axis=0, ddof=1), atol=1e-5)
+    np.testing.assert_array_equal(many.layers["lower"], draws.min(axis=0))  # nine samples reach 0.8 just so
+    np.testing.assert_array_equal(many.layers["upper"], draws.max(axis=0))
+    assert np.ptp(draws, axis=0).max() > 0
+    assert set(many.layers) == {"measured", "std", "lower", "upper", "crps"}
+    assert set(single.layers) == {"measured"}
+    facts = many.uns["stflow"]
+    assert (facts["samples"], facts["interval"], single.uns["stflow"]["samples"]) == (9, 0.8, 1)
+
+
+def test_several_samples_of_a_failed_training_have_empty_layers(
+    results: Path, run_name: Callable[..., str], tiny: str, train: Callable[..., dict], predict: Callable[..., None]
+) -> None:
+    train(run_name(), json.dumps({**json.loads(tiny), "learning_rate": 1e30}))
+    predict(run_name(), '{"samples": 20}')
+    found = predictions(results, run_name())
+    assert np.isnan(found.layers["crps"]).all()
+    assert read_predictions(Layout(results).predictions(run_name())).failed
+
+
 def test_a_variant_of_a_failed_training_fails_for_the_same_reason(
     results: Path, run_name: Callable[..., str], tiny: str, train: Callable[..., dict], predict: Callable[..., None]
 ) -> None:
@@ -226,7 +260,7 @@ def test_a_variant_of_a_failed_training_fails_for_the_same_reason(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ('{"layers": 1}', "cannot change layers: train a variant of its own.*steps, times"),
+        ('{"layers": 1}', "cannot change layers: train a variant of its own.*interval, samples, steps, times"),
         ('{"steps": 0}', "settings of stflow cannot be used"),
         ("[1]", "not a JSON object"),
         ("steps=2", "are not JSON"),

@@ -49,7 +49,7 @@ def test_a_variant_that_only_samples_otherwise_adds_no_training(tree) -> None:
         return tree.planned("--configfile", "steps.yaml")
 
     alone = planned("stflow")
-    names = ("steps_1", "steps_2", "steps_5", "steps_10", "steps_16", "wo_fm", "mine")
+    names = ("steps_1", "steps_2", "steps_5", "steps_10", "steps_16", "wo_fm", "samples_20", "mine")
     several = planned("stflow", *(f"stflow/{name}" for name in names))
     assert several.count["train"] == alone.count["train"] == 2
     assert several.count["predict"] == alone.count["predict"] * (1 + len(names))

@@ -88,9 +88,15 @@ def test_a_variant_of_sampling_is_predicted_from_the_model_of_another(tmp_path: 
 
 def test_a_prediction_is_told_how_to_sample_and_no_more(tmp_path: Path) -> None:
     lab = plan(tmp_path, TWO_FOLDS, methods=["stflow/steps_2", "ridge"])
-    assert json.loads(lab.sampling_json("stflow", "steps_2")) == {"steps": 2, "times": "paper"}
+    assert json.loads(lab.sampling_json("stflow", "steps_2")) == {
+        "steps": 2,
+        "times": "paper",
+        "samples": 1,
+        "interval": 0.9,
+    }
     assert lab.sampling_json("ridge", "default") == "{}"
     assert json.loads(lab.settings_json("stflow", "default"))["steps"] == 5, "choosing the epoch takes five steps"
+    assert not {"samples", "interval"} & json.loads(lab.settings_json("stflow", "default")).keys()
 
 
 def test_leakage_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -149,6 +149,12 @@ def test_the_method_s_own_steps_retrain_as_they_choose_the_epoch(tree) -> None:
     assert rerun(tree).count["train"] == 2
 
 
+def test_more_samples_of_the_method_itself_predict_again_and_retrain_nothing(tree) -> None:
+    write_config(tree, settings={"stflow": {"samples": 20}})
+    again = rerun(tree).count
+    assert (again.get("train", 0), again["predict"], again["evaluate"]) == (0, 2, 1)
+
+
 def test_another_built_in_variant_reruns_nothing(tree) -> None:
     tree.edit("stflow/models/stflow/variants.py", '"prior_zero": {', '"another": {"steps": 7},\n    "prior_zero": {')
     assert rerun(tree).count == {}

@@ -5,7 +5,8 @@ Light to import: the settings and the method's face; torch and the network load 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -72,6 +73,19 @@ class STFlowSettings(SettingsBase):
     times: Literal["paper", "released"] = Field(
         "paper", description="sampling times: s/S for S calls, or as released S times from 0.01 to 1 for S - 1 calls"
     )
+    samples: int = Field(
+        1,
+        gt=0,
+        description="draws from the prior a slide; the prediction is their mean",
+        json_schema_extra=_unit("draws"),
+    )
+    interval: float = Field(
+        0.9,
+        gt=0,
+        lt=1,
+        description="share that the interval of several samples should hold; S samples reach (S - 1) / (S + 1)",
+        json_schema_extra=_unit("share"),
+    )
     learning_rate: float = Field(5e-4, gt=0, description="Adam's learning rate")
     clip_norm: float = Field(1.0, gt=0, description="gradient norm above which it is scaled down")
     epochs: int = Field(100, gt=0, description="most epochs", json_schema_extra=_unit("epochs"))
@@ -96,6 +110,16 @@ class STFlowSettings(SettingsBase):
                 raise ValueError(f"{name} = {size} must be even and a multiple of heads = {self.heads}")
         return self
 
+    @model_validator(mode="after")
+    def _samples_reach(self) -> STFlowSettings:
+        widest = (self.samples - 1) / (self.samples + 1)  # what lies between the smallest and the largest sample
+        if self.samples > 1 and self.interval > widest + 1e-9:
+            raise ValueError(
+                f"samples = {self.samples} span an interval of at most {widest:.3f}, not {self.interval}: draw more, "
+                "or lower interval"
+            )
+        return self
+
 
 class STFlow(Method):
     """Flow matching over all spots of a slide, with attention to neighbours that is blind to rotation."""
@@ -106,7 +130,7 @@ class STFlow(Method):
     needs_gpu = True
     selects = True
     variants = VARIANTS
-    sampling = frozenset({"steps", "times"})
+    sampling = frozenset({"steps", "times", "samples", "interval"})
     selection = frozenset({"steps", "times"})
 
     def __init__(self, settings: SettingsBase, task: Task) -> None:
@@ -136,9 +160,13 @@ class STFlow(Method):
 
     def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
         """Algorithm 2 of the paper on the whole slide; the same seed gives the same (N, G) numbers."""
+        return next(self.sample(slide, samples=1, seed=seed, device=device))
+
+    def sample(self, slide: Slide, *, samples: int, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
+        """Algorithm 2 from ``samples`` draws of the prior; more of them begin with the same ones."""
         if self._learner is None:
             raise RuntimeError("STFlow.predict needs a fitted or loaded model")
-        return self._learner.predict(slide, seed=seed, device=device)
+        return islice(self._learner.sample(slide, seed=seed, device=device), samples)
 
     def state(self) -> Mapping[str, np.ndarray]:
         """Weights of the denoiser, and the features' mean and scale where they are standardised."""

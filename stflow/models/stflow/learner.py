@@ -104,22 +104,30 @@ class Learner:
         fit.facts["n_params"] = sum(p.numel() for p in self.denoiser.parameters())
         return fit
 
-    def predict(self, slide: Slide, *, seed: int, device: str) -> np.ndarray:
-        """(N, G) float32 log1p expression of all spots at once."""
+    def sample(self, slide: Slide, *, seed: int, device: str) -> Iterator[np.ndarray]:
+        """(N, G) float32 log1p expression of all spots at once, draw after draw without end."""
         self.denoiser.to(device).eval()
         generator = torch_generator(seed, *self.task.names, slide.name, "sample")
-        return self.generate(self.features(slide, device), self.graph(slide, device), generator)
+        return self.draws(self.features(slide, device), self.graph(slide, device), generator)
+
+    def generate(self, features: Tensor, graph: Graph, generator: torch.Generator) -> np.ndarray:
+        """Algorithm 2 from one draw of ``generator``; see `draws`."""
+        return next(self.draws(features, graph, generator))
 
     @torch.inference_mode()
-    def generate(self, features: Tensor, graph: Graph, generator: torch.Generator) -> np.ndarray:
-        """Algorithm 2 from a draw of ``generator``, for features and graph on the device."""
+    def draws(self, features: Tensor, graph: Graph, generator: torch.Generator) -> Iterator[np.ndarray]:
+        """Algorithm 2 from one draw of ``generator`` after the other, for features and graph on the device.
+
+        What depends on the slide alone is computed once, whatever the number of draws and steps.
+        """
         encoded = self.denoiser.encode(features, graph)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             return self.denoiser.denoise(encoded, x_t, torch.full((1, 1), t, device=x_t.device))
 
-        x_0 = self.prior.sample((len(features), len(self.task.genes)), generator).to(features.device)
-        return sample(denoise, x_0, self.times).cpu().numpy()
+        while True:
+            x_0 = self.prior.sample((len(features), len(self.task.genes)), generator).to(features.device)
+            yield sample(denoise, x_0, self.times).cpu().numpy()
 
     def features(self, slide: Slide, device: str) -> Tensor:
         """(N, D) features as the network takes them."""

@@ -35,6 +35,8 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     },
     # Table 5: sampling steps of one and the same model.
     **{f"steps_{steps}": {"steps": steps} for steps in (1, 2, 5, 10, 16)},
+    # Several draws of the same model, for intervals and their calibration.
+    "samples_20": {"samples": 20},
     # As the released code does it where that differs from the paper.
     "released": {
         "prior_mean": "released",
