@@ -221,6 +221,19 @@ def table_gene_groups(
     make_gene_groups(metrics, groups, csv, md, _words(methods))
 
 
+@table_app.command("calibration")
+def table_calibration(
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+    metrics: Annotated[list[Path] | None, typer.Argument(help="Metrics files.")] = None,
+    methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+) -> None:
+    """CRPS, coverage and width of predictions with several samples."""
+    from stflow.report.calibration import make_calibration
+
+    make_calibration(metrics or [], csv, md, _words(methods))
+
+
 @table_app.command("page")
 def table_page(
     md: Annotated[Path, typer.Option(help="Markdown to read.")],

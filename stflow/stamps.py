@@ -35,6 +35,7 @@ STAGES: Mapping[str, str] = {
     "evaluate": "stflow.evaluation.evaluate",
     "table1": "stflow.report.table1",
     "gene-groups": "stflow.report.gene_groups",
+    "calibration": "stflow.report.calibration",
     "page": "stflow.report.page",
     "biomarker": "stflow.report.biomarker",
 }

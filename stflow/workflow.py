@@ -164,6 +164,11 @@ class Plan:
             and method in (None, group.method)
         ]
 
+    def sampled_groups(self) -> list[Group]:
+        """Groups whose predictions are of several samples."""
+        samples = {pair: getattr(self.config.settings_of(*pair), "samples", 1) for pair in self.methods}
+        return [group for group in self.groups() if samples[group.method, group.variant] > 1]
+
     def named_targets(self) -> list[tuple[str, str]]:
         """(kind, name) of the targets made from names: every dataset, then every method."""
         methods = dict.fromkeys(method for method, _ in self.methods)

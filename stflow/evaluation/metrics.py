@@ -49,9 +49,13 @@ METRICS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+#: How the metric of coverage begins; the nominal level in percent follows.
+COVERAGE = "coverage_"
+
+
 def coverage_name(interval: float) -> str:
     """Name of the metric that says how many measured values an interval holds; its nominal level in percent."""
-    return f"coverage_{100 * interval:g}"
+    return f"{COVERAGE}{100 * interval:g}"
 
 
 def ensemble_names(interval: float) -> tuple[str, str, str]:

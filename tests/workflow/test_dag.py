@@ -54,6 +54,8 @@ def test_a_variant_that_only_samples_otherwise_adds_no_training(tree) -> None:
     assert several.count["train"] == alone.count["train"] == 2
     assert several.count["predict"] == alone.count["predict"] * (1 + len(names))
 
+    assert (alone.count["calibration"], several.count["calibration"]) == (0, 1)
+
     other = planned("stflow/steps_2", "stflow/zinb_0.2_4")
     assert variants_in(other, "Train") == {"default", "zinb_0.2_4"}
     assert variants_in(other, "Score") == variants_in(other, "Predict with") == {"steps_2", "zinb_0.2_4"}

@@ -12,11 +12,12 @@ pytestmark = pytest.mark.workflow
 
 SLIDES = ("DEMO1A", "DEMO2A", "DEMO3A")
 METHODS = ("mean", "ridge", "stflow")
+SAMPLED = "stflow/samples_20"
 GENES = ("ERBB2", "GATA3", "FTL", "SCD", "CXCL9", "COL1A1")
 CONFIG = {
     "benchmarks": {"lab": {"root": "lab/bench", "manifest": "lab.csv"}},
     "encoders": ["classical"],
-    "methods": list(METHODS),
+    "methods": [*METHODS, SAMPLED],
     "protocols": ["paper"],
     "seeds": [0],
     "training": {"device": "cpu"},
@@ -63,6 +64,18 @@ def test_every_method_is_scored_on_every_gene(done) -> None:
         assert set(scores.loc[scores["slide"] == "all", "gene"]) == set(GENES)
 
 
+def test_samples_come_from_the_model_that_is_there_and_are_scored_for_calibration(done) -> None:
+    import pandas as pd
+
+    layout = Layout(done.root / "results")
+    group = Group("lab", "DEMO_IDC", "classical", *SAMPLED.split("/"), "paper")
+    assert not layout.model(group.run(0, 0)).exists()
+    scores = pd.read_parquet(layout.metrics(group))
+    coverage = scores.loc[scores["metric"] == "coverage_90", "value"]
+    assert coverage.between(0, 1).all()
+    assert "STFlow (samples_20)" in layout.table("calibration", "md").read_text()
+
+
 def test_the_table_has_a_line_a_method(done) -> None:
     page = Layout(done.root / "results").table("table1", "md").read_text()
     for name in ("Mean", "Ridge", "STFlow"):
@@ -71,7 +84,7 @@ def test_the_table_has_a_line_a_method(done) -> None:
 
 def test_the_report_holds_the_table_and_the_map(done) -> None:
     text = Layout(done.root / "results").report.read_text()
-    for part in ("table1.html", "table1.csv", "GATA3.png", "Biomarker maps", "<!DOCTYPE html>"):
+    for part in ("table1.html", "table1.csv", "calibration.html", "GATA3.png", "Biomarker maps", "<!DOCTYPE html>"):
         assert part.lower() in text.lower(), part
 
 

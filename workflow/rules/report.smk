@@ -111,6 +111,61 @@ rule gene_group_page:
         "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
 
 
+rule calibration:
+    """Calibration of predictions with several samples."""
+    input:
+        metrics=[PATHS.metrics(group) for group in PLAN.sampled_groups()],
+        code=CODE("calibration"),
+    output:
+        csv=report(
+            PATHS.table("calibration", "csv"),
+            caption="../report/calibration.rst",
+            category="Tables",
+            subcategory="Calibration",
+            labels={"table": "Calibration as CSV"},
+        ),
+        md=PATHS.table("calibration", "md"),
+    log:
+        LOGS / "table/calibration.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        methods=comma(CONFIG.methods),
+    message:
+        "Write the table of calibration."
+    shell:
+        "stflow table calibration {input.metrics:q} --csv {output.csv:q} --md {output.md:q}"
+        " --methods {params.methods:q} > {log:q} 2>&1"
+
+
+rule calibration_page:
+    input:
+        md=rules.calibration.output.md,
+        code=CODE("page"),
+    output:
+        report(
+            PATHS.table("calibration", "html"),
+            caption="../report/calibration.rst",
+            category="Tables",
+            subcategory="Calibration",
+            labels={"table": "Calibration"},
+        ),
+    log:
+        LOGS / "table/calibration_page.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "Write the table of calibration as a page."
+    shell:
+        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
+
+
 rule biomarker:
     input:
         predictions=lambda wildcards: PLAN.biomarker_predictions(
@@ -178,6 +233,7 @@ rule tables_and_figures:
         rules.table1.output,
         rules.table1_page.output,
         rules.gene_groups.input,
+        [PATHS.table("calibration", suffix) for suffix in ("csv", "html") if PLAN.sampled_groups()],
         rules.biomarkers.input,
     message:
         "All tables and figures are made."
