@@ -16,8 +16,8 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     "wo_fm": {"steps": 1},
     # The same, and trained as what it is: every training sample at t = 0.
     "wo_fm_trained": {"flow_time": "zero", "steps": 1},
-    # Without frame averaging, "standard attention without spatial information": the same attention without edge
-    # vectors, or the usual one of scaled dot products.
+    # Without frame averaging, "standard attention without spatial information": the paper's attention without
+    # positions, or the textbook's.
     "wo_fa": {"architecture": "no_frames"},
     "wo_fa_dot": {"architecture": "dot_product"},
     # Tables 3 and 11: other networks in place of the attention.
