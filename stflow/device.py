@@ -47,6 +47,8 @@ def set_threads(threads: int) -> None:
 
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(threads)
+    # Idle threads of torch would spin on cores that the compiled kernels need (`stflow.models.stflow.threads`).
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     threadpool_limits(limits=threads)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(threads)

@@ -22,10 +22,11 @@ from stflow.models.stflow.architectures import ARCHITECTURES, build
 from stflow.models.stflow.denoiser import Denoiser, Layer
 from stflow.models.stflow.e2cnn import E2CNN, Block
 from stflow.models.stflow.egnn import EGNN
-from stflow.models.stflow.graph import Graph, join, nearest_spots
+from stflow.models.stflow.graph import Graph, join
 from stflow.models.stflow.grid import CENTRE, SIDE, cells, pitch_um
 from stflow.models.stflow.group_convolution import ORDER, GroupConv, act, divide
 from stflow.models.stflow.plain_attention import DotProductAttention, MLPAttention, PlainAttention
+from stflow.models.stflow.section import nearest_spots
 
 N, D, G, K = 40, 12, 7, 8
 
@@ -505,9 +506,9 @@ def test_without_expression_only_the_last_step_of_the_sampler_counts(
 ) -> None:
     learner = fitted("dot_product")[0]._learner
     assert learner is not None
-    features, g = learner.features(slide(3), "cpu"), learner.graph(slide(3), "cpu")
+    section = learner.section(slide(3), "cpu")
     last = times(learner.settings.steps, learner.settings.times)[-2]
     with torch.inference_mode():
-        once = learner.denoiser(features, torch.zeros(64, len(GENES)), torch.full((1, 1), last), g)
+        once = learner.denoiser(section.features, torch.zeros(64, len(GENES)), torch.full((1, 1), last), section.graph)
     sampled = fitted("dot_product")[0].predict(slide(3), seed=0)
-    np.testing.assert_allclose(sampled, once.numpy(), atol=1e-6)
+    np.testing.assert_allclose(sampled, section.restored(once.numpy()), atol=1e-6)

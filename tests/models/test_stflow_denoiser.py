@@ -13,7 +13,8 @@ from stflow.models.stflow import STFlow, STFlowSettings, edge_attention
 from stflow.models.stflow.architectures import build
 from stflow.models.stflow.attention import NeighbourAttention
 from stflow.models.stflow.denoiser import Denoiser, Layer
-from stflow.models.stflow.graph import Graph, join, nearest_spots
+from stflow.models.stflow.graph import Graph, join
+from stflow.models.stflow.section import nearest_spots
 
 N, D, G, K = 40, 12, 7, 8
 
@@ -117,7 +118,7 @@ def test_blocks_change_nothing(network: Denoiser, monkeypatch: pytest.MonkeyPatc
     g = graph(centres())
     with torch.inference_mode():
         whole = network(features, x_t, t, g)
-        monkeypatch.setitem(edge_attention.BLOCK_SPOTS, "cpu", 7)
+        monkeypatch.setattr(edge_attention, "BLOCK_SPOTS", 7)
         torch.testing.assert_close(network(features, x_t, t, g), whole, atol=1e-6, rtol=1e-5)
 
 

@@ -67,10 +67,8 @@ def test_equal_to_the_released_denoiser(
     features, x_t = (torch.from_numpy(golden[f"{case}.{name}"]) for name in ("features", "x_t"))
     t = torch.from_numpy(np.repeat(golden[f"{case}.t"], sizes))[:, None]
     with torch.set_grad_enabled(not encoded):
-        if encoded:
-            ours = network.denoise(network.encode(features, graph), x_t, t)
-        else:
-            ours = network(features, x_t, t, graph)
+        encoding = network.encode(features, graph) if encoded else None
+        ours = network.denoise(encoding, x_t, t) if encoding else network(features, x_t, t, graph)
     expected = torch.from_numpy(golden[f"{case}.expected"]).float()
     assert expected.std() > 0.1, "a network that says the same everywhere would prove nothing"
     torch.testing.assert_close(ours.detach(), expected, atol=1e-5, rtol=1e-5)

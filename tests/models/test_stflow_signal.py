@@ -18,7 +18,8 @@ from stflow.errors import IntegrityError
 from stflow.models.base import Task
 from stflow.models.stflow import STFlow, STFlowSettings
 from stflow.models.stflow.denoiser import Denoiser
-from stflow.models.stflow.learner import Learner, Regions
+from stflow.models.stflow.learner import Learner
+from stflow.models.stflow.regions import Regions
 from stflow.seeds import torch_generator
 from stflow.training.score import mean_pearson
 

@@ -18,7 +18,7 @@ from stflow.training.train import CHECKPOINT, train_run
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from stflow.models.stflow.learner import Regions
+from stflow.models.stflow.regions import Regions
 from stflow.training import fit
 from stflow.training.train import train_run
 

@@ -39,11 +39,20 @@ class STFlowSettings(SettingsBase):
     layers: int = Field(4, gt=0, description="attention layers, L")
     heads: int = Field(4, gt=0, description="attention heads; divide hidden and edge_hidden")
     neighbours: int = Field(8, gt=0, description="nearest spots attended to, k", json_schema_extra=_unit("spots"))
+    edges: Literal["um", "px"] = Field(
+        "um",
+        description="unit of positions; um: the same for every scanner; px: as released, raw level-0 pixels",
+    )
     edge_scale_um: float = Field(
         100.0,
         gt=0,
-        description="distance that becomes 1 in the edge network (the released code feeds raw pixels)",
+        description="distance that becomes 1 in the edge network, where edges are in um",
         json_schema_extra=_unit("um"),
+    )
+    region_graph: Literal["slide", "region"] = Field(
+        "slide",
+        description="neighbours and frames of a training region; slide: those of the whole slide that lie in it, made "
+        "once; region: as released, searched anew among the region's spots",
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="drop probability of hidden units")
     attention_dropout: float = Field(0.2, ge=0, lt=1, description="drop probability of attention weights")
@@ -184,11 +193,9 @@ class STFlow(Method):
         """Trainable parameters: 1,147,724 at the defaults with 1024-d features and 50 genes, as printed."""
         import torch
 
-        from stflow.models.stflow.architectures import ARCHITECTURES, build
+        from stflow.models.stflow.architectures import build
 
         assert isinstance(settings, STFlowSettings)
-        if settings.architecture not in ARCHITECTURES:
-            return None
         with torch.device("meta"):
             return sum(p.numel() for p in build(settings, n_features, n_genes).parameters())
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from stflow.models.stflow.edge_attention import Drop, EdgeAttention, EdgeWeights, attend, edge_vectors
+from stflow.models.stflow.edge_attention import Drop, EdgeAttention, EdgeWeights, Spots, attend, edge_vectors
 from stflow.models.stflow.graph import Graph
 from stflow.models.stflow.layers import Dropout, SwiGLU
 from stflow.models.stflow.mixer import Mixer
@@ -56,23 +56,26 @@ class NeighbourAttention(Mixer):
         """See `Mixer`; the context of a spot without neighbours is zero before the output MLP."""
         M, H = len(z), self.heads  # spots, heads
         q, k, v = self.qkv(self.norm(z)).chunk(3, dim=-1)
-        d_head, d_edge_head = q.shape[1] // H, self.edge.fc2.out_features // H
-        w_q, w_k, _, w_y = self.logit.fc1.weight.split([d_head, d_head, d_edge_head, y.shape[1]], dim=1)
-        of_y = (y @ w_y.T)[:, None]
-        own = q.reshape(M, H, d_head) @ w_q.T + (self.logit.fc1.bias - of_y)
-        theirs = (k.reshape(M, H, d_head) @ w_k.T + of_y).flatten(1)
         weights = self._edge_weights()
+        _, w_k, _, w_y = self._logit_parts()
+        theirs = (k.reshape(M * H, -1) @ w_k.T).view(M, -1)
+        spots = Spots(q, theirs, y @ w_y.T, v)
         if geometry is None:
-            context = EdgeAttention.apply(own, theirs, v, graph, self._drop(), *weights)
-        else:
-            context = attend(own, theirs, v, geometry, weights, graph)
-        return self.out(context)
+            return self.out(EdgeAttention.apply(graph, self._drop(), *spots, *weights))
+        return self.out(attend(spots, geometry, weights, graph))
+
+    def _logit_parts(self) -> tuple[Tensor, ...]:
+        """The logit network's first map by what it takes: q, k, c' and Y."""
+        d_head, d_edge_head = self.qkv.in_features // self.heads, self.edge.fc2.out_features // self.heads
+        sizes = [d_head, d_head, d_edge_head]
+        return self.logit.fc1.weight.split([*sizes, self.logit.fc1.in_features - sum(sizes)], dim=1)
 
     def _edge_weights(self) -> EdgeWeights:
-        d_head, d_edge_head = self.norm.normalized_shape[0] // self.heads, self.edge.fc2.out_features // self.heads
-        w_c = self.logit.fc1.weight[:, 2 * d_head : 2 * d_head + d_edge_head]
+        w_q, _, w_c, _ = self._logit_parts()
         (w_2, b_2), (w_l, b_l) = self.edge.folded(), self.logit.folded()
-        return EdgeWeights(self.edge.fc1.weight, self.edge.fc1.bias, w_2, b_2, w_c, w_l[0], b_l[0])
+        return EdgeWeights(
+            self.edge.fc1.weight, self.edge.fc1.bias, w_2, b_2, w_q, self.logit.fc1.bias, w_c, w_l[0], b_l[0]
+        )
 
     def _drop(self) -> Drop | None:
         hidden, attention = self.logit.dropout, self.attention_dropout

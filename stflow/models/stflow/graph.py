@@ -57,7 +57,7 @@ class Graph:
         """The graph of (m,) ``spots``, rows renumbered.
 
         Neighbours outside the region are absent; the frames stay those of the whole slide, so that geometry is never
-        computed again. (The released code searches neighbours and frames anew inside every region.)
+        computed again; the setting ``region_graph`` offers the other way.
         """
         row = torch.full((len(self),), -1, dtype=torch.int64, device=spots.device)
         own = torch.arange(len(spots), device=spots.device)
@@ -88,16 +88,3 @@ def join(graphs: Sequence[Graph]) -> Graph:
         torch.cat([graph.edges for graph in graphs]),
         torch.cat(grid) if grid else None,
     )
-
-
-def nearest_spots(centres: Tensor, centre: int, m: int) -> Tensor:
-    """Rows of the m spots nearest to spot ``centre``, itself included, in row order: a contiguous region.
-
-    Parameters
-    ----------
-    centres
-        (N, 2) spot centres, any unit.
-    """
-    offset = centres - centres[centre]
-    distance = offset.square().sum(dim=1)
-    return distance.argsort(stable=True)[:m].sort().values

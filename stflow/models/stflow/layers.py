@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stflow.models.stflow.gate import centre, gate, gate_backward
 from stflow.models.stflow.masks import Masks
+from stflow.models.stflow.threads import arrays, is_compiled, keys, rates, run
 
 
 class Dropout(nn.Module):
@@ -30,39 +30,36 @@ class Dropout(nn.Module):
         """A new seed for `Masks`."""
         return int(torch.randint(2**62, (), generator=self.generator))
 
-    def masks(self, device: torch.device) -> Masks:
-        """A stream of masks from a new seed."""
-        return Masks(self.seed(), device)
-
     def forward(self, x: Tensor) -> Tensor:
-        mask = self.masks(x.device).draw(tuple(x.shape), self.p) if self.active else None
+        mask = Masks(self.seed(), x.device).draw(tuple(x.shape), self.p) if self.active else None
         return x if mask is None else x * mask
 
 
 class GatedNorm(torch.autograd.Function):
-    """``normalise(SiLU(a) * b * keep)`` of (..., 2n) ``[a, b]``: zero mean, unit variance over the n hidden units.
+    """``normalise(dropout(SiLU(a) * b))`` with ``[a, b] = pre + bias``, by the compiled kernels.
 
-    ``keep`` is 0 or 1, None without dropout, and ``p`` the drop probability.
+    Arguments: (M, 2n) ``pre``, (2n,) ``bias``, drop probability, seed of the mask. Gives (M, n).
     """
 
     @staticmethod
-    def forward(ctx: Any, pre: Tensor, keep: Tensor | None, p: float) -> Tensor:
-        sigmoid, hidden = gate(pre, keep)
-        scale = centre(hidden, p)[..., None]
-        hidden *= scale
-        ctx.save_for_backward(pre, sigmoid, hidden, scale, keep)
-        return hidden
+    def forward(ctx: Any, pre: Tensor, bias: Tensor, p: float, seed: int) -> Tensor:
+        from stflow.models.stflow import kernels
+
+        (thresholds, scales), (key,) = rates(p), keys(seed, 1)
+        ctx.save_for_backward(pre, bias)
+        ctx.drop = key, thresholds[0], scales[0]
+        out = pre.new_empty(len(pre), pre.shape[1] // 2)
+        run(kernels.gated_norm, len(pre), [*arrays(pre, bias), *ctx.drop, *arrays(out)])
+        return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        pre, sigmoid, normal, scale, keep = ctx.saved_tensors
-        (grad,) = grads
-        # Through the normalisation: scale * (g - mean(g) - normal * mean(g * normal)).
-        slope = (grad * normal).mean(dim=-1, keepdim=True)
-        g = torch.addcmul(grad, normal, slope, value=-1)
-        g -= grad.mean(dim=-1, keepdim=True)
-        g *= scale
-        return gate_backward(g, pre.clone(), sigmoid.clone(), keep), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        from stflow.models.stflow import kernels
+
+        pre, bias = ctx.saved_tensors
+        out = torch.empty(pre.shape)
+        run(kernels.gated_norm_backward, len(pre), [*arrays(pre, bias), *ctx.drop, *arrays(*grads, out)])
+        return out, out.sum(dim=0), None, None
 
 
 class SwiGLU(nn.Module):
@@ -77,17 +74,23 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., n_in) -> (..., n_out)."""
-        return self.project(self.gate(self.fc1(x)))
+        return self.project(self.gate(x @ self.fc1.weight.T))
 
     def gate(self, pre: Tensor) -> Tensor:
-        """(..., n_hidden) output of ``fc1`` -> (..., n_hidden / 2) hidden units, normalised but not yet scaled."""
-        drop, shape = self.dropout, (*pre.shape[:-1], pre.shape[-1] // 2)
-        if not drop.active:
-            return GatedNorm.apply(pre, None, 0.0)
-        return GatedNorm.apply(pre, drop.masks(pre.device).keep(shape, drop.p), drop.p)
+        """(..., n_hidden) output of ``fc1`` without its bias -> (..., n_hidden / 2) normalised hidden units.
+
+        The norm's gain and shift are not in them, see `folded`.
+        """
+        if is_compiled(pre):
+            p, seed = (self.dropout.p, self.dropout.seed()) if self.dropout.active else (0.0, 0)
+            out = GatedNorm.apply(pre.reshape(-1, pre.shape[-1]), self.fc1.bias, p, seed)
+            return out.view(*pre.shape[:-1], -1)
+        a, b = (pre + self.fc1.bias).chunk(2, dim=-1)
+        hidden = self.dropout(F.silu(a) * b)
+        return F.layer_norm(hidden, hidden.shape[-1:])
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of ``fc2`` with the norm's scale and shift in them."""
+        """Weight and bias of ``fc2`` with the norm's gain and shift in them."""
         return self.fc2.weight * self.norm.weight, self.fc2.weight @ self.norm.bias + self.fc2.bias
 
     def project(self, hidden: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
-"""STFlow at work: slides as tensors, the training problem (algorithm 1), prediction (algorithm 2), and its state."""
+"""STFlow at work: training, prediction (algorithm 2 of the paper), and what a model file holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,46 +10,20 @@ import torch
 from torch import Tensor
 
 from stflow.data.slide import Slide
-from stflow.flow.path import interpolate
 from stflow.flow.prior import Prior
 from stflow.flow.sampler import sample, times
 from stflow.io import sha256_json
 from stflow.models.base import Fit, Task
 from stflow.models.stflow import STFlowSettings
 from stflow.models.stflow.architectures import build
-from stflow.models.stflow.graph import Graph, join, nearest_spots
+from stflow.models.stflow.regions import Regions
+from stflow.models.stflow.section import Geometry, Section
 from stflow.provenance import code_hash
 from stflow.seeds import entropy, torch_generator
 from stflow.training.fit import Schedule, fit_network
 from stflow.training.inputs import sha256_slide
-from stflow.training.score import mean_pearson
-
-#: Fewest spots that a region is cut down to when memory runs out.
-FEWEST_SPOTS = 256
 
 _PREFIX = "denoiser."
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One slide on the device: (N, D) features, its graph, (N, 2) centres in um, and (N, G) log1p expression."""
-
-    name: str
-    features: Tensor
-    graph: Graph
-    centres: Tensor
-    expression: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """M spots of one or several regions: everything one step of algorithm 1 needs."""
-
-    features: Tensor
-    graph: Graph
-    x_0: Tensor
-    x_1: Tensor
-    t: Tensor
 
 
 class Learner:
@@ -80,6 +53,8 @@ class Learner:
             settings.prior_transform,
         )
         self.times = times(settings.steps, settings.times)
+        scale = settings.edge_scale_um if settings.edges == "um" else 1.0
+        self.geometry = Geometry(settings.edges, scale, settings.neighbours, settings.architecture == "e2cnn")
         self.mean = np.zeros(n_features, dtype=np.float32)
         self.scale = np.ones(n_features, dtype=np.float32)
 
@@ -107,38 +82,27 @@ class Learner:
     def sample(self, slide: Slide, *, seed: int, device: str) -> Iterator[np.ndarray]:
         """(N, G) float32 log1p expression of all spots at once, draw after draw without end."""
         self.denoiser.to(device).eval()
-        generator = torch_generator(seed, *self.task.names, slide.name, "sample")
-        return self.draws(self.features(slide, device), self.graph(slide, device), generator)
-
-    def generate(self, features: Tensor, graph: Graph, generator: torch.Generator) -> np.ndarray:
-        """Algorithm 2 from one draw of ``generator``; see `draws`."""
-        return next(self.draws(features, graph, generator))
+        return self.draws(self.section(slide, device), torch_generator(seed, *self.task.names, slide.name, "sample"))
 
     @torch.inference_mode()
-    def draws(self, features: Tensor, graph: Graph, generator: torch.Generator) -> Iterator[np.ndarray]:
-        """Algorithm 2 from one draw of ``generator`` after the other, for features and graph on the device.
+    def draws(self, section: Section, generator: torch.Generator) -> Iterator[np.ndarray]:
+        """Algorithm 2 from one draw of ``generator`` after the other, in the slide's order.
 
         What depends on the slide alone is computed once, whatever the number of draws and steps.
         """
-        encoded = self.denoiser.encode(features, graph)
+        encoded = self.denoiser.encode(section.features, section.graph)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             return self.denoiser.denoise(encoded, x_t, torch.full((1, 1), t, device=x_t.device))
 
         while True:
-            x_0 = self.prior.sample((len(features), len(self.task.genes)), generator).to(features.device)
-            yield sample(denoise, x_0, self.times).cpu().numpy()
+            x_0 = self.prior.sample((len(section), len(self.task.genes)), generator)[section.order]
+            yield section.restored(sample(denoise, x_0.to(section.features.device), self.times).cpu().numpy())
 
-    def features(self, slide: Slide, device: str) -> Tensor:
-        """(N, D) features as the network takes them."""
-        values = np.asarray(slide.features[self.task.encoder], dtype=np.float32)
-        return torch.from_numpy((values - self.mean) / self.scale).to(device)
-
-    def graph(self, slide: Slide, device: str) -> Graph:
-        """The slide's neighbourhood graph."""
-        s = self.settings
-        graph = Graph.of(slide.centres_um, s.neighbours, s.edge_scale_um, grid=s.architecture == "e2cnn")
-        return graph.to(device)
+    def section(self, slide: Slide, device: str) -> Section:
+        """The slide as the network sees it."""
+        features = np.asarray(slide.features[self.task.encoder], dtype=np.float32)
+        return Section.of(slide, self.geometry, (features - self.mean) / self.scale, device)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything learned, as named arrays."""
@@ -179,98 +143,3 @@ class Learner:
                 "select": [sha256_slide(slide, self.task) for slide in select],
             }
         )
-
-
-class Regions:
-    """Algorithm 1 as a `stflow.training.fit.Problem`.
-
-    A sample is a contiguous region: a random spot and its nearest floor(u N) spots, u ~ U(0, 1), at least two.
-    Several regions of a step are concatenated, never padded.
-    """
-
-    def __init__(
-        self,
-        learner: Learner,
-        train: Sequence[Slide],
-        select: Sequence[Slide],
-        generator: torch.Generator,
-        seed: int,
-        device: str,
-    ) -> None:
-        self.learner, self.generator, self.seed, self.device = learner, generator, seed, device
-        self.limit: int | None = None
-        made: dict[int, Section] = {}  # paper protocol: the same slide may be on several lists
-        for slide in (*train, *select):
-            if id(slide) not in made:
-                made[id(slide)] = self._section(slide)
-        self.train = [made[id(slide)] for slide in train]
-        self.select = [made[id(slide)] for slide in select]
-
-    def _section(self, slide: Slide) -> Section:
-        return Section(
-            slide.name,
-            self.learner.features(slide, self.device),
-            self.learner.graph(slide, self.device),
-            torch.from_numpy(slide.centres_um).to(self.device),
-            torch.from_numpy(slide.expression(self.learner.task.genes)).to(self.device),
-        )
-
-    def batches(self) -> Iterator[Batch]:
-        """One epoch: ``regions_per_slide`` regions of every slide in random order, ``regions_per_step`` a batch."""
-        s = self.learner.settings
-        order = torch.randperm(len(self.train) * s.regions_per_slide, generator=self.generator) % len(self.train)
-        for step in order.split(s.regions_per_step):
-            yield _join([self._region(self.train[slide]) for slide in step.tolist()])
-
-    def _region(self, section: Section) -> Batch:
-        n = len(section.features)
-        u, t = torch.rand(2, generator=self.generator).tolist()
-        t = t if self.learner.settings.flow_time == "uniform" else 0.0
-        m = max(int(u * n), min(2, n))
-        if self.limit is not None:
-            m = min(m, self.limit)
-        centre = int(torch.randint(n, (1,), generator=self.generator))
-        spots = nearest_spots(section.centres, centre, m)
-        x_1 = section.expression[spots]
-        x_0 = self.learner.prior.sample(tuple(x_1.shape), self.generator).to(self.device)
-        return Batch(section.features[spots], section.graph.region(spots), x_0, x_1, x_1.new_full((m, 1), t))
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean squared error of the guess, over spots and genes."""
-        x_t = interpolate(batch.x_0, batch.x_1, batch.t)
-        guess = self.learner.denoiser(batch.features, x_t, batch.t, batch.graph)
-        return (guess - batch.x_1).square().mean()
-
-    def score(self) -> float | None:
-        """Pearson's r over the pooled spots of the select slides, from the same noise at every epoch."""
-        if not self.select:
-            return None
-        predicted = []
-        for section in self.select:
-            generator = torch_generator(self.seed, *self.learner.task.names, section.name, "select")
-            predicted.append(self.learner.generate(section.features, section.graph, generator))
-        measured = np.concatenate([section.expression.cpu().numpy() for section in self.select])
-        return mean_pearson(measured, np.concatenate(predicted))
-
-    def shrink(self) -> bool:
-        """Halve the most spots a region may hold."""
-        largest = max(len(section.features) for section in self.train)
-        now = min(largest, self.limit or largest)
-        if now <= FEWEST_SPOTS:
-            self.limit = now
-            return False
-        self.limit = max(now // 2, FEWEST_SPOTS)
-        return True
-
-
-def _join(parts: Sequence[Batch]) -> Batch:
-    """Regions as one flat batch."""
-    if len(parts) == 1:
-        return parts[0]
-    return Batch(
-        torch.cat([part.features for part in parts]),
-        join([part.graph for part in parts]),
-        torch.cat([part.x_0 for part in parts]),
-        torch.cat([part.x_1 for part in parts]),
-        torch.cat([part.t for part in parts]),
-    )

@@ -26,25 +26,16 @@ class Masks:
         else:
             self._generator = torch.Generator(device).manual_seed(seed)
 
-    def keep(self, shape: tuple[int, ...], p: float, out: Tensor | None = None) -> Tensor | None:
-        """0 with probability ``p``, else 1, in ``out`` if it is given; None where nothing is dropped."""
+    def draw(self, shape: tuple[int, ...], p: float) -> Tensor | None:
+        """Factors of ``shape``: 0 with probability ``p``, else 1 / (1 - p); None where nothing is dropped."""
         if p == 0:
             return None
-        mask = torch.empty(shape, device=self.device) if out is None else out
+        mask = torch.empty(shape, device=self.device)
         if self.device.type != "cpu":
-            return mask.bernoulli_(1 - p, generator=self._generator)
+            return mask.bernoulli_(1 - p, generator=self._generator).div_(1 - p)
         n = math.prod(shape)
         numbers = self._numbers.integers(0, 2**64, -(-n * _BITS // 64), dtype=np.uint64)
+        dropped = round(p * 2**_BITS)
         # NumPy compares in vectors, torch does not.
-        kept = numbers.view(np.uint16)[:n] >= round(p * 2**_BITS)
-        return mask.copy_(torch.from_numpy(kept).view(shape))
-
-    def draw(self, shape: tuple[int, ...], p: float) -> Tensor | None:
-        """Factors that keep the mean: 0 with probability ``p``, else 1 / (1 - p); None where nothing is dropped."""
-        mask = self.keep(shape, p)
-        return None if mask is None else mask.div_(1 - p)
-
-
-def times(x: Tensor, mask: Tensor | None) -> Tensor:
-    """``x`` with the mask applied in place; ``x`` itself where there is none."""
-    return x if mask is None else x.mul_(mask)
+        kept = numbers.view(np.uint16)[:n] >= dropped
+        return mask.copy_(torch.from_numpy(kept).view(shape)).mul_(2**_BITS / (2**_BITS - dropped))

@@ -89,7 +89,7 @@ class MLPAttention(PlainAttention):
         d_head = q.shape[2]
         w_q, w_k, w_y = self.logit.fc1.weight.split([d_head, d_head, y.shape[1]], dim=1)
         of_y = (y @ w_y.T)[:, None]
-        return q @ w_q.T + (self.logit.fc1.bias - of_y), k @ w_k.T + of_y
+        return q @ w_q.T - of_y, k @ w_k.T + of_y
 
     def logits(self, own: Tensor, theirs: Tensor) -> Tensor:
         return self.logit.project(self.logit.gate(own + theirs)).squeeze(-1)

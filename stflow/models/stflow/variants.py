@@ -43,5 +43,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
         "prior_transform": "released",
         "times": "released",
         "regions_per_step": 2,
+        "edges": "px",
+        "region_graph": "region",
     },
 }
