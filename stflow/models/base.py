@@ -38,10 +38,11 @@ class Task:
 
 @dataclass(slots=True)
 class Fit:
-    """What a fit leaves beside the model: a row an epoch, and facts for run.json."""
+    """What a fit leaves beside the model: a row an epoch, facts for run.json, and where its time went (s a phase)."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     facts: dict[str, object] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Method(ABC):

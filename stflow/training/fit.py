@@ -28,6 +28,7 @@ from stflow.training.checkpoint import (
     save_checkpoint,
 )
 from stflow.training.stop import EarlyStopping
+from stflow.training.stopwatch import Stopwatch
 
 #: A checkpoint is written after an epoch that ends this long after the last one was written (s).
 CHECKPOINT_EVERY_S = 5.0
@@ -114,7 +115,8 @@ def fit_network(
     while training.epoch < schedule.epochs and not training.is_over():
         training.run_epoch()
         if checkpoint and time.monotonic() - written >= CHECKPOINT_EVERY_S:
-            save_checkpoint(checkpoint, fingerprint, training.tensors(), training.state())
+            with training.clock("checkpoints"):
+                save_checkpoint(checkpoint, fingerprint, training.tensors(), training.state())
             written = time.monotonic()
     return training.finish()
 
@@ -135,13 +137,15 @@ class _Training:
         self.stopping = EarlyStopping(schedule.patience)
         self.epoch = 0
         self.history: list[dict[str, float]] = []
+        self.clock = Stopwatch()
 
     def is_over(self) -> bool:
         return self.stopping.best_epoch > 0 and self.stopping.is_over(self.epoch)
 
     def run_epoch(self) -> None:
         self.epoch += 1
-        loss = self._steps()
+        with self.clock("steps"):
+            loss = self._steps()
         row: dict[str, float] = {
             "epoch": self.epoch,
             "loss": loss,
@@ -150,7 +154,8 @@ class _Training:
         is_last = self.epoch == self.schedule.epochs
         if is_last or self.epoch % self.schedule.select_every == 0:
             self.module.eval()
-            score = self.problem.score()
+            with self.clock("selection"):
+                score = self.problem.score()
             if score is not None:
                 row["score"] = score
                 if self.stopping.update(self.epoch, score):
@@ -231,7 +236,7 @@ class _Training:
             "spots_limit": self.problem.limit,
         }
         _log(f"stopped after epoch {self.epoch}; epoch {facts['best_epoch']} is kept")
-        return Fit(self.history, facts)
+        return Fit(self.history, facts, self.clock.rounded())
 
 
 def _log(message: str) -> None:

@@ -29,6 +29,7 @@ from stflow.io import SCHEMA_VERSION, atomic_path, write_json, write_text
 from stflow.models import METHODS
 from stflow.models.base import Fit, Method
 from stflow.training.inputs import Inputs, sha256_slide
+from stflow.training.stopwatch import Stopwatch
 
 #: File in the run's folder that a killed training resumes from; gone when the run has ended.
 CHECKPOINT = "checkpoint.safetensors"
@@ -74,7 +75,8 @@ def train_run(
     DataError
         Fold, genes, slides or features that cannot be used.
     """
-    start = time.monotonic()
+    start, clock = time.monotonic(), Stopwatch()
+    clock.seconds["start-up"] = time.process_time()  # of the interpreter, and imports until here
     set_threads(threads)
     inputs = Inputs.of(results, run, manifest, by_slide=by_slide)
     cls: type[Method] = METHODS.get(inputs.run.group.method)
@@ -83,7 +85,8 @@ def train_run(
     except ValidationError as error:
         raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
     where = resolve(device) if cls.needs_gpu else "cpu"
-    train, select = inputs.roles(selects=cls.selects)
+    with clock("reading"):
+        train, select = inputs.roles(selects=cls.selects)
     _log(
         f"{run}: {sum(map(len, train))} spots of {len(train)} slides, {len(inputs.task.genes)} genes, "
         f"{len(select)} slides choose the epoch ({inputs.fold.select_by if cls.selects else 'none needed'}), {where}"
@@ -100,11 +103,13 @@ def train_run(
             raise
         _log(f"{run} failed: {reason}")
 
-    if reason:
-        _write_failed_model(layout.model(run), cls.name, reason)
-    else:
-        method.save(layout.model(run))
-    write_text(layout.history(run), _history_csv(fit))
+    with clock("writing"):
+        if reason:
+            _write_failed_model(layout.model(run), cls.name, reason)
+        else:
+            method.save(layout.model(run))
+        write_text(layout.history(run), _history_csv(fit))
+        hashes = _hashes((*train, *select), inputs)
     seconds = time.monotonic() - start
     write_json(
         layout.run_json(run),
@@ -128,9 +133,10 @@ def train_run(
             "device": where,
             "threads": threads,
             "seconds": round(seconds, 3),
+            "seconds_by_phase": clock.rounded() | fit.seconds,
             "peak_memory": peak_memory(where),
             "versions": _versions(),
-            "inputs_sha256": _hashes((*train, *select), inputs),
+            "inputs_sha256": hashes,
         },
     )
     checkpoint.unlink(missing_ok=True)

@@ -131,10 +131,18 @@ def test_moving_turning_and_mirroring_change_nothing(network: Denoiser, degrees:
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([1.0, mirror])
     points = centres()
+    seen: list[tuple[Tensor, Tensor]] = []
+    hooks = [layer.register_forward_hook(lambda _, __, out: seen.append(out)) for layer in network.layers]
     with torch.inference_mode():
         here = network(*inputs(), graph(points))
         there = network(*inputs(), graph(points @ turn.T + [4000.0, -900.0]))
+    for hook in hooks:
+        hook.remove()
     torch.testing.assert_close(there, here, atol=1e-4, rtol=1e-4)
+    n_layers = len(network.layers)
+    for (z, y), (z_there, y_there) in zip(seen[:n_layers], seen[n_layers:], strict=True):
+        torch.testing.assert_close(z_there, z, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(y_there, y, atol=1e-4, rtol=1e-4)
 
 
 def test_positions_matter(network: Denoiser) -> None:

@@ -5,6 +5,7 @@ Light to import: the settings and the method's face; torch and the network load 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -162,10 +163,14 @@ class STFlow(Method):
         RunFailed
             The loss diverged, or memory ran out with the smallest regions.
         """
+        start = time.perf_counter()
         from stflow.models.stflow.learner import Learner
 
+        imports = time.perf_counter() - start
         self._learner = Learner(self._stflow_settings, self.task, train[0].features[self.task.encoder].shape[1], seed)
-        return self._learner.fit(train, select, seed=seed, checkpoint=checkpoint, device=device)
+        fit = self._learner.fit(train, select, seed=seed, checkpoint=checkpoint, device=device)
+        fit.seconds["imports"] = round(imports, 3)
+        return fit
 
     def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
         """Algorithm 2 of the paper on the whole slide; the same seed gives the same (N, G) numbers."""

@@ -22,6 +22,7 @@ from stflow.provenance import code_hash
 from stflow.seeds import entropy, torch_generator
 from stflow.training.fit import Schedule, fit_network
 from stflow.training.inputs import sha256_slide
+from stflow.training.stopwatch import Stopwatch
 
 _PREFIX = "denoiser."
 
@@ -62,20 +63,20 @@ class Learner:
         self, train: Sequence[Slide], select: Sequence[Slide], *, seed: int, checkpoint: Path | None, device: str
     ) -> Fit:
         """Train on ``train``, keep the best epoch on ``select``; see `stflow.training.fit`."""
-        s, names = self.settings, self.task.names
-        if s.standardise_features:
-            self._measure_features(train)
-        generators = {
-            "regions": torch_generator(seed, *names, "regions"),
-            "dropout": torch_generator(seed, *names, "dropout"),
-        }
-        self.denoiser.to(device).use_generator(generators["dropout"])
-        problem = Regions(self, train, select, generators["regions"], seed, device)
-        schedule = Schedule(s.epochs, s.patience, s.select_every, s.learning_rate, s.clip_norm)
-        fingerprint = ""
-        if checkpoint is not None:
-            fingerprint = self._fingerprint(train, select, seed, device)
+        s, names, clock = self.settings, self.task.names, Stopwatch()
+        with clock("preparation"):
+            if s.standardise_features:
+                self._measure_features(train)
+            generators = {
+                "regions": torch_generator(seed, *names, "regions"),
+                "dropout": torch_generator(seed, *names, "dropout"),
+            }
+            self.denoiser.to(device).use_generator(generators["dropout"])
+            problem = Regions(self, train, select, generators["regions"], seed, device)
+            schedule = Schedule(s.epochs, s.patience, s.select_every, s.learning_rate, s.clip_norm)
+            fingerprint = "" if checkpoint is None else self._fingerprint(train, select, seed, device)
         fit = fit_network(self.denoiser, problem, schedule, generators, fingerprint=fingerprint, checkpoint=checkpoint)
+        fit.seconds |= clock.rounded()
         fit.facts["n_params"] = sum(p.numel() for p in self.denoiser.parameters())
         return fit
 
