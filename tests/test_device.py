@@ -37,6 +37,16 @@ def test_threads_reach_loaded_and_later_libraries(monkeypatch: pytest.MonkeyPatc
     set_threads(before)
 
 
+def test_idle_threads_do_not_spin_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    set_threads(before)
+    assert os.environ["GOMP_SPINCOUNT"] == "0"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    set_threads(before)
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -57,7 +57,9 @@ def test_the_variants_of_the_guide_are_settings_of_its_method() -> None:
     }
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/extending.md", "config/README.md", "docs/demo.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/extending.md", "docs/stflow.md", "config/README.md", "docs/demo.md"]
+)
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
@@ -78,3 +80,21 @@ def test_every_configuration_that_the_readme_names_exists() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"--configfile (\S+)", text):
         assert (ROOT / name).is_file(), name
+
+
+def test_the_readings_of_the_guide_are_the_released_variant() -> None:
+    from stflow.models.stflow import STFlow
+
+    table = (ROOT / "docs" / "stflow.md").read_text(encoding="utf-8").split("## Where paper")[1].split("##")[0]
+    told = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
+    assert set(told) == set(STFlow.variants["released"])
+
+
+def test_the_variants_of_the_guide_exist() -> None:
+    from stflow.models.stflow import STFlow
+
+    text = (ROOT / "docs" / "stflow.md").read_text(encoding="utf-8").split("## Variants")[1].split("A variant that")[0]
+    told = {name for row in re.findall(r"^\| (?!paper|---)(.*)\|$", text, flags=re.MULTILINE) for name in
+            re.findall(r"`(\w+)`", row)}  # fmt: skip
+    grid = {name for name in STFlow.variants if name.startswith("zinb_")}
+    assert told == set(STFlow.variants) - grid

@@ -15,7 +15,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,8 @@ def train_run(
         method = cls(cls.Settings.model_validate_json(settings), inputs.task)
     except ValidationError as error:
         raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
-    where = resolve(device) if cls.needs_gpu else "cpu"
+    with clock("imports"):
+        where = resolve(device) if cls.needs_gpu else "cpu"
     with clock("reading"):
         train, select = inputs.roles(selects=cls.selects)
     _log(
@@ -133,7 +134,7 @@ def train_run(
             "device": where,
             "threads": threads,
             "seconds": round(seconds, 3),
-            "seconds_by_phase": clock.rounded() | fit.seconds,
+            "seconds_by_phase": _added(clock.rounded(), fit.seconds),
             "peak_memory": peak_memory(where),
             "versions": _versions(),
             "inputs_sha256": hashes,
@@ -168,6 +169,12 @@ def _write_failed_model(path: Path, method: str, reason: str) -> None:
 
     with atomic_path(path) as partial:
         partial.write_bytes(save({}, metadata={"stflow": json.dumps({"method": method, "failed": reason})}))
+
+
+def _added(*phases: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of phases that may come in several."""
+    names = dict.fromkeys(name for part in phases for name in part)
+    return {name: round(sum(part.get(name, 0.0) for part in phases), 3) for name in names}
 
 
 def _history_csv(fit: Fit) -> str:

@@ -31,6 +31,10 @@ from stflow.models.stflow.threads import arrays, is_compiled, keys, n_threads, r
 BLOCK_SPOTS = 8192
 
 
+#: Threads that share a backward pass at most: each holds sums for all spots, 2.5 kB a spot.
+MOST_SUMS = 8
+
+
 class EdgeWeights(NamedTuple):
     """Weights of the edge network and of the logit network, norms folded in.
 
@@ -226,7 +230,7 @@ def _backward_compiled(
 
     like = (spots.theirs, spots.y, spots.v, w.w_1.T, w.b_1, w.w_2.T, w.b_2, w.w_q.T, w.b_q, w.w_c.T, w.w_l, w.b_l[None])
     # Each thread adds up what it finds on its own: two threads may meet at a neighbour.
-    n = n_threads(len(graph))
+    n = min(n_threads(len(graph)), MOST_SUMS)
     sums = [np.zeros((n, *tensor.shape), dtype=np.float32) for tensor in like]
     d_q = np.empty(tuple(spots.q.shape), dtype=np.float32)
     given = [*_call(spots, w, graph, drop), *arrays(w.w_2, w.w_q, w.w_c, grad), d_q]

@@ -49,9 +49,10 @@ def run(kernel: Callable[..., None], n_rows: int, arguments: Sequence[Any], own:
     kernel
         Compiled, and free of Python's lock.
     own
-        Arrays of which each thread gets one entry, for what several threads would add to at one place.
+        Arrays of which each thread gets one entry, for what several threads would add to at one place; their length is
+        the number of threads.
     """
-    n = n_threads(n_rows)
+    n = len(own[0]) if own else n_threads(n_rows)
     limits = [n_rows * part // n for part in range(n + 1)]
     calls = [(limits[part], limits[part + 1], *arguments, *(array[part] for array in own)) for part in range(n)]
     waiting = [_pool(n - 1).submit(kernel, *call) for call in calls[1:]]
