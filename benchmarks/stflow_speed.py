@@ -230,9 +230,9 @@ def public_module(checkout: Path) -> Any:
     package = types.ModuleType("public_model")
     package.__path__ = [str(folder)]
     sys.modules["public_model"] = package
-    transformer = importlib.import_module("public_model.transformer")
-    update = transformer.GeneUpdate
-    transformer.GeneUpdate = lambda *values, non_negative=None, **named: update(*values, **named)
+    update = importlib.import_module("public_model.transformer").GeneUpdate
+    plain = update.__init__
+    update.__init__ = lambda self, *values, non_negative=None, **named: plain(self, *values, **named)
     return importlib.import_module("public_model.denoiser")
 
 
