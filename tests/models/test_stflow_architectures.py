@@ -20,11 +20,11 @@ from stflow.models.base import Task
 from stflow.models.stflow import STFlow, STFlowSettings
 from stflow.models.stflow.architectures import ARCHITECTURES, build
 from stflow.models.stflow.denoiser import Denoiser, Layer
-from stflow.models.stflow.e2cnn import E2CNN, Block
+from stflow.models.stflow.e2cnn import E2CNN
 from stflow.models.stflow.egnn import EGNN
 from stflow.models.stflow.graph import Graph, join
-from stflow.models.stflow.grid import CENTRE, SIDE, cells, pitch_um
-from stflow.models.stflow.group_convolution import ORDER, GroupConv, act, divide
+from stflow.models.stflow.grid import SIDE
+from stflow.models.stflow.group_convolution import ORDER, act
 from stflow.models.stflow.plain_attention import DotProductAttention, MLPAttention, PlainAttention
 from stflow.models.stflow.section import nearest_spots
 
@@ -313,53 +313,7 @@ def test_attention_without_positions_is_the_plain_definition(name: str, n: int) 
     torch.testing.assert_close(block(z, y, g), block.out(torch.stack(contexts)), atol=1e-5, rtol=1e-5)
 
 
-# -- the group and its convolutions ---------------------------------------------------------------------------
-
-
-def turned(h: int, planes: Tensor) -> Tensor:
-    """A regular feature map (B, C, 8, n, n) moved by ``h``: plane g of the result is plane ``h^-1 g``, moved."""
-    return torch.from_numpy(act(h, planes[:, :, [divide(h, g) for g in range(ORDER)]].numpy()).copy())
-
-
-def test_division_is_that_of_the_symmetries() -> None:
-    marked = np.arange(9).reshape(3, 3)
-    moved = [act(g, marked) for g in range(ORDER)]
-    assert len({m.tobytes() for m in moved}) == ORDER
-    for g in range(ORDER):
-        for h in range(ORDER):
-            np.testing.assert_array_equal(act(g, moved[divide(g, h)]), moved[h])
-
-
-@pytest.mark.parametrize("lifting", [True, False])
-def test_convolution_is_the_sum_over_the_group(lifting: bool) -> None:
-    torch.manual_seed(0)
-    conv = GroupConv(2, 3, 3, lifting=lifting)
-    planes = 1 if lifting else ORDER
-    x = torch.randn(2, 2, planes, 5, 5)
-    w = conv.weight.detach().view(3, 2, planes, 3, 3).numpy()
-    made = conv(x.squeeze(2) if lifting else x)
-    for g in range(ORDER):
-        expected = torch.zeros(2, 3, 5, 5)
-        for h in range(planes):
-            moved = act(g, w[:, :, h if lifting else divide(g, h)])
-            expected += F.conv2d(x[:, :, h], torch.from_numpy(moved.copy()), padding=1)
-        torch.testing.assert_close(made[:, :, g], expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("h", range(ORDER))
-def test_convolutions_and_blocks_turn_with_their_input(h: int) -> None:
-    torch.manual_seed(0)
-    lift, conv, block = GroupConv(4, 3, 5, lifting=True), GroupConv(3, 2, 3), Block(3, 4, 2, 0.2).eval()
-    nn.init.normal_(block.norm1.weight)
-    nn.init.normal_(block.norm1.bias)
-    with torch.inference_mode():
-        flat = torch.randn(2, 4, 5, 5)
-        moved = torch.from_numpy(act(h, flat.numpy()).copy())
-        torch.testing.assert_close(lift(moved), turned(h, lift(flat)), atol=1e-5, rtol=1e-5)
-        x = torch.randn(2, 3, ORDER, 5, 5)
-        for part in (conv, block):
-            torch.testing.assert_close(part(turned(h, x)), turned(h, part(x)), atol=1e-5, rtol=1e-5)
-        assert block(x).shape == (2, 4, ORDER, 3, 3)
+# -- group convolutions on the grid -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("h", range(1, ORDER))
@@ -393,72 +347,6 @@ def test_e2cnn_asks_for_a_grid() -> None:
         network("e2cnn")(*inputs(), Graph.of(centres(), K, 100.0))
 
 
-# -- the grid -------------------------------------------------------------------------------------------------
-
-
-def square(n_side: int, pitch: float = 80.0) -> np.ndarray:
-    return np.stack(np.mgrid[:n_side, :n_side], axis=-1).reshape(-1, 2) * pitch
-
-
-def test_a_square_slide_is_its_own_grid() -> None:
-    n_side = 7
-    points = square(n_side)
-    assert pitch_um(points) == pytest.approx(80)
-    found = cells(points + np.array([500.0, -70.0]))
-    for i in range(n_side**2):
-        for cell in range(SIDE**2):
-            a, b = i // n_side + cell // SIDE - 2, i % n_side + cell % SIDE - 2
-            inside = 0 <= a < n_side and 0 <= b < n_side
-            assert found[i, cell] == (a * n_side + b if inside else -1)
-
-
-def test_a_cell_holds_the_nearest_spot_within_half_its_diagonal() -> None:
-    points = centres(60)
-    pitch, found = pitch_um(points), cells(points)
-    for i in range(len(points)):
-        for cell in range(SIDE**2):
-            place = points[i] + pitch * (np.array([cell // SIDE, cell % SIDE]) - 2)
-            distance = np.hypot(*(points - place).T)
-            nearest = int(distance.argmin())
-            assert found[i, cell] == (nearest if distance[nearest] <= pitch / math.sqrt(2) else -1)
-
-
-@pytest.mark.parametrize("points", [np.zeros((1, 2)), np.ones((4, 2)), np.repeat(square(4), 2, axis=0)])
-def test_a_spot_stands_in_the_middle_of_its_own_grid_and_nowhere_else(points: np.ndarray) -> None:
-    found = cells(points)
-    own = np.arange(len(points))[:, None]
-    assert (found[:, CENTRE] == own[:, 0]).all()
-    assert ((found == own).sum(axis=1) == 1).all()
-
-
-def test_a_hexagonal_slide_is_the_same_after_a_quarter_turn() -> None:
-    """Equally distant spots are the rule there; their choice must not hang on the last digit."""
-    row, column = np.mgrid[:8, :8]
-    points = np.stack([(column + 0.5 * (row % 2)) * 100.0, row * 100.0 * np.sqrt(0.75)], axis=-1).reshape(-1, 2)
-    there = np.stack([-points[:, 1], points[:, 0]], axis=1) + np.array([1234.5, 77.7])
-    grid = cells(points).reshape(-1, SIDE, SIDE)
-    np.testing.assert_array_equal(cells(there).reshape(-1, SIDE, SIDE), np.rot90(grid, 1, axes=(1, 2)))
-    inner = ((row > 1) & (row < 6) & (column > 1) & (column < 6)).ravel()
-    assert (grid[inner] >= 0).all()
-
-
-def test_the_grid_goes_with_its_spots() -> None:
-    whole = graph(centres())
-    spots = nearest_spots(torch.from_numpy(centres()), N - 1, 15)  # -1 is not the last row
-    part = whole.region(spots)
-    both = join([part, part])
-    assert whole.grid is not None
-    assert part.grid is not None
-    assert both.grid is not None
-    position = {spot: row for row, spot in enumerate(spots.tolist())}
-    expected = [[position.get(j, -1) for j in whole.grid[spot].tolist()] for spot in spots.tolist()]
-    assert part.grid.tolist() == expected
-    assert torch.equal(both.grid[:15], part.grid)
-    assert torch.equal(both.grid[15:], torch.where(part.grid >= 0, part.grid + 15, -1))
-    assert part.to("cpu").grid is not None
-    assert Graph.of(centres(), K, 100.0).region(spots).grid is None
-
-
 # -- the method -----------------------------------------------------------------------------------------------
 
 GENES = tuple(f"G{index}" for index in range(5))
@@ -471,7 +359,8 @@ def slide(seed: int) -> Slide:
     features = rng.normal(size=(64, D)).astype(np.float32)
     counts = rng.poisson(np.exp(0.8 + 0.7 * features[:, : len(GENES)])).astype(np.float32)
     barcodes = np.array([f"b{index}" for index in range(64)], dtype=object)
-    return Slide(f"S{seed}", "P", barcodes, square(8, 100.0), 1.0, GENES, sparse.csc_matrix(counts), {"enc": features})
+    places = np.stack(np.mgrid[:8, :8], axis=-1).reshape(-1, 2) * 100.0
+    return Slide(f"S{seed}", "P", barcodes, places, 1.0, GENES, sparse.csc_matrix(counts), {"enc": features})
 
 
 def fit(name: str, seed: int = 0) -> tuple[STFlow, list[float]]:

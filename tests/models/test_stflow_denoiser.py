@@ -13,7 +13,7 @@ from stflow.models.stflow import STFlow, STFlowSettings, edge_attention
 from stflow.models.stflow.architectures import build
 from stflow.models.stflow.attention import NeighbourAttention
 from stflow.models.stflow.denoiser import Denoiser, Layer
-from stflow.models.stflow.graph import Graph, join
+from stflow.models.stflow.graph import Graph
 from stflow.models.stflow.section import nearest_spots
 
 N, D, G, K = 40, 12, 7, 8
@@ -150,26 +150,6 @@ def test_positions_matter(network: Denoiser) -> None:
     with torch.inference_mode():
         stretched = network(*inputs(), graph(centres() * [1.0, 1.5]))
         assert (stretched - network(*inputs(), graph(centres()))).abs().max() > 1e-3
-
-
-def test_order_of_spots_only_orders_the_answer(network: Denoiser) -> None:
-    features, x_t, t = inputs()
-    points = centres()
-    order = np.random.default_rng(5).permutation(N)
-    with torch.inference_mode():
-        here = network(features, x_t, t, graph(points))
-        there = network(features[order], x_t[order], t[order], graph(points[order]))
-    torch.testing.assert_close(there, here[order], atol=1e-5, rtol=1e-5)
-
-
-def test_slides_of_a_batch_do_not_meet(network: Denoiser) -> None:
-    sizes = (25, 1, 30)
-    parts = [inputs(n, seed) for seed, n in enumerate(sizes)]
-    graphs = [graph(centres(n, seed)) for seed, n in enumerate(sizes)]
-    with torch.inference_mode():
-        together = network(*(torch.cat(column) for column in zip(*parts, strict=True)), join(graphs))
-        alone = [network(*part, g) for part, g in zip(parts, graphs, strict=True)]
-    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
 def test_a_neighbour_beyond_the_region_has_no_influence(network: Denoiser) -> None:
