@@ -231,11 +231,11 @@ def _backward_compiled(
     like = (spots.theirs, spots.y, spots.v, w.w_1.T, w.b_1, w.w_2.T, w.b_2, w.w_q.T, w.b_q, w.w_c.T, w.w_l, w.b_l[None])
     # Each thread adds up what it finds on its own: two threads may meet at a neighbour.
     n = min(n_threads(len(graph)), MOST_SUMS)
-    sums = [np.zeros((n, *tensor.shape), dtype=np.float32) for tensor in like]
-    d_q = np.empty(tuple(spots.q.shape), dtype=np.float32)
-    given = [*_call(spots, w, graph, drop), *arrays(w.w_2, w.w_q, w.w_c, grad), d_q]
-    run(kernels.backward, len(graph), given, sums)
+    sums = [torch.zeros(n, *tensor.shape) for tensor in like]
+    d_q = torch.empty(spots.q.shape)
+    given = [*_call(spots, w, graph, drop), *arrays(w.w_2, w.w_q, w.w_c, grad, d_q)]
+    run(kernels.backward, len(graph), given, [part.numpy() for part in sums])
     theirs, y, v, w_1t, b_1, w_2t, b_2, w_qt, b_q, w_ct, w_l, b_l = (
-        torch.from_numpy(part[0] if n == 1 else part.sum(axis=0)) for part in sums
+        part[0] if n == 1 else part.sum(dim=0) for part in sums
     )
-    return torch.from_numpy(d_q), theirs, y, v, w_1t.T, b_1, w_2t.T, b_2, w_qt.T, b_q, w_ct.T, w_l, b_l[0]
+    return d_q, theirs, y, v, w_1t.T, b_1, w_2t.T, b_2, w_qt.T, b_q, w_ct.T, w_l, b_l[0]

@@ -18,8 +18,12 @@ import numba
 import numpy as np
 
 _f4, _u4, _i4 = np.float32, np.uint32, np.int32
-_MATHS = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; NaN and infinity stay what they are
+# NaN and infinity stay what they are. Sums may be in any order only in the functions that do nothing else: a loop that
+# also writes is compiled twice, for arrays that overlap and for those that do not, and which of the two runs depends on
+# where memory was given; were their sums in other orders, so were the last bits.
+_MATHS = {"contract", "arcp", "nsz"}
 _compiled = numba.njit(cache=True, nogil=True, fastmath=_MATHS, error_model="numpy")
+_summing = numba.njit(cache=True, nogil=True, fastmath={"reassoc", *_MATHS}, error_model="numpy")
 _inlined = numba.njit(cache=True, nogil=True, fastmath=_MATHS, error_model="numpy", inline="always")
 
 #: Added to the variance, as `torch.nn.LayerNorm` does.
@@ -32,6 +36,22 @@ N_KEYS = 5
 _LOG2_E = _f4(math.log2(math.e))
 # Taylor's series of 2^r, |r| <= 1/2: right to the last bit but one of a float32.
 _E0, _E1, _E2, _E3, _E4, _E5, _E6 = (_f4(math.log(2) ** k / math.factorial(k)) for k in range(7))
+
+
+@_summing
+def _sum(x):
+    total = _f4(0.0)
+    for u in range(len(x)):
+        total += x[u]
+    return total
+
+
+@_summing
+def _dot(x, y):
+    total = _f4(0.0)
+    for u in range(len(x)):
+        total += x[u] * y[u]
+    return total
 
 
 @_inlined
@@ -60,26 +80,18 @@ def _kept(key, unit, threshold):
 def _gate(pre, hidden, key, first, threshold):
     """``SiLU(a) * b``, what is dropped set to 0; centred. Gives the sum of its squares."""
     n = len(hidden)
-    total = _f4(0.0)
     if threshold > 0:
         for u in range(n):
             a = pre[u]
-            h = a * _sigmoid(a) * pre[n + u] * _kept(key, _u4(first + _u4(u)), threshold)
-            hidden[u] = h
-            total += h
+            hidden[u] = a * _sigmoid(a) * pre[n + u] * _kept(key, _u4(first + _u4(u)), threshold)
     else:
         for u in range(n):
             a = pre[u]
-            h = a * _sigmoid(a) * pre[n + u]
-            hidden[u] = h
-            total += h
-    mean = total / _f4(n)
-    squares = _f4(0.0)
+            hidden[u] = a * _sigmoid(a) * pre[n + u]
+    mean = _sum(hidden) / _f4(n)
     for u in range(n):
-        h = hidden[u] - mean
-        hidden[u] = h
-        squares += h * h
-    return squares
+        hidden[u] -= mean
+    return _dot(hidden, hidden)
 
 
 @_inlined
@@ -151,12 +163,10 @@ def _weights_of(
                 pre[k * H + h, u] += own[h, u] + row[h * n + u] + y[u]
     for r in range(R):
         squares = _gate(pre[r], hidden, keys[LOGIT_HIDDEN], _u4((i * R + r) * half), thresholds[0])
-        q = _f4(0.0)
-        for u in range(half):
-            q += hidden[u] * w_l[u]
         factor = _f4(1.0) / np.sqrt(squares / _f4(half) + epsilon)
-        out[0, r], out[1, r] = factor, q * factor
-        logit = q * factor + b_l
+        logit = _dot(hidden, w_l) * factor
+        out[0, r], out[1, r] = factor, logit
+        logit += b_l
         if thresholds[0] > 0:
             logit *= _kept(keys[LOGIT_OUT], _u4(i * R + r), thresholds[0]) * scales[0]
         out[2, r] = logit
@@ -260,7 +270,7 @@ def backward(
     a, d_own, of_w_qt = np.empty((4, R), dtype=_f4), np.empty((H, n), dtype=_f4), np.empty_like(d_w_qt)
     d_hidden, d_logit = np.empty(half, dtype=_f4), np.empty(R, dtype=_f4)
     of_w_ct, of_w_2t, of_c = np.empty_like(d_w_ct), np.empty_like(d_w_2t), np.empty((R, e_h), dtype=_f4)
-    w_slope = w_l - w_l.mean()
+    w_slope = w_l - _sum(w_l) / _f4(half)
     epsilon = _f4(EPSILON) / (scales[0] * scales[0])
     for i in range(lo, hi):
         _edges_of(i, x[i], w_1t, b_1, w_2t, b_2, keys, thresholds[0], scales[0], pre_e, hidden_e, mean, c)
@@ -274,13 +284,12 @@ def backward(
             row, d_row = v[index[i, k]], d_v[index[i, k]]
             for h in range(H):
                 weight = a[3, k * H + h]
-                slope = _f4(0.0)
+                g_v, g_c = g[h * d_h : (h + 1) * d_h], g[d + h * e_h : d + (h + 1) * e_h]
+                slope = _dot(row[h * d_h : (h + 1) * d_h], g_v) + _dot(c[k, h * e_h : (h + 1) * e_h], g_c)
                 for u in range(d_h):
-                    d_row[h * d_h + u] += weight * g[h * d_h + u]
-                    slope += row[h * d_h + u] * g[h * d_h + u]
+                    d_row[h * d_h + u] += weight * g_v[u]
                 for u in range(e_h):
-                    d_c[k, h * e_h + u] = weight * g[d + h * e_h + u]
-                    slope += c[k, h * e_h + u] * g[d + h * e_h + u]
+                    d_c[k, h * e_h + u] = weight * g_c[u]
                 d_logit[k * H + h] = slope * _kept(keys[WEIGHT], _u4(i * R + k * H + h), thresholds[1]) * scales[1]
         # Softmax, and the logit's own dropout.
         for h in range(H):
@@ -332,17 +341,14 @@ def backward(
         d_w_2t += of_w_2t
         np.dot(d_c, w_2, d_mean)
         for k in range(K):
-            level = d_mean[k].mean()
+            level = _sum(d_mean[k]) / _f4(half_e)
             for f in range(F):
                 first = _u4(((i * K + k) * F + f) * half_e)
                 _first_map(x[i, k, f], w_1t, b_1, pre_e)
                 squares = _gate(pre_e, hidden_e, keys[EDGE_HIDDEN], first, thresholds[0])
                 factor = _f4(1.0) / np.sqrt(squares / _f4(half_e) + epsilon)
                 # Through the normalisation: factor (g - mean(g) - normal mean(g normal)), g = d_mean / F.
-                slope = _f4(0.0)
-                for u in range(half_e):
-                    slope += d_mean[k, u] * hidden_e[u]
-                slope *= factor * factor / _f4(half_e)
+                slope = _dot(d_mean[k], hidden_e) * factor * factor / _f4(half_e)
                 for u in range(half_e):
                     d_hidden_e[u] = (d_mean[k, u] - level - hidden_e[u] * slope) * factor / _f4(F)
                 _gate_backward(d_hidden_e, pre_e, keys[EDGE_HIDDEN], first, thresholds[0])
@@ -381,12 +387,8 @@ def gated_norm_backward(lo, hi, pre, bias, key, threshold, scale, grad, out):
         squares = _gate(row, hidden, key, _u4(i * n), threshold)
         factor = _f4(1.0) / np.sqrt(squares / _f4(n) + epsilon)
         # factor (g - mean(g) - normal mean(g normal))
-        level, slope = _f4(0.0), _f4(0.0)
-        for u in range(n):
-            level += grad[i, u]
-            slope += grad[i, u] * hidden[u]
-        level /= _f4(n)
-        slope *= factor * factor / _f4(n)
+        level = _sum(grad[i]) / _f4(n)
+        slope = _dot(grad[i], hidden) * factor * factor / _f4(n)
         for u in range(n):
             hidden[u] = (grad[i, u] - level - hidden[u] * slope) * factor
         _gate_backward(hidden, row, key, _u4(i * n), threshold)

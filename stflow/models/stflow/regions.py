@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stflow import tensors
 from stflow.data.slide import Slide
 from stflow.flow.path import interpolate
 from stflow.models.stflow.graph import Graph, join
@@ -71,7 +72,7 @@ class Regions:
     def _measured(self, slide: Slide) -> Measured:
         section = self.learner.section(slide, self.device)
         expression = slide.expression(self.learner.task.genes)[section.order]
-        return Measured(section, torch.from_numpy(expression).to(self.device))
+        return Measured(section, tensors.of(expression, self.device))
 
     def batches(self) -> Iterator[Batch]:
         """One epoch: ``regions_per_slide`` regions of every slide in random order, ``regions_per_step`` a batch."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stflow import tensors
 from stflow.data.slide import Slide
 from stflow.models.stflow.graph import Graph
 from stflow.models.stflow.neighbourhood import spatial_order
@@ -81,7 +82,7 @@ class Section:
             slide.name,
             order,
             torch.from_numpy(places[order]),
-            torch.from_numpy(features[order]).to(device),
+            tensors.of(features[order], device),
             geometry.graph(places).region(rows).to(device),
         )
 
