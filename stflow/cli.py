@@ -86,6 +86,20 @@ def counts(
 
 
 @app.command()
+def splits(
+    manifest: ManifestPath,
+    datasets: Annotated[str, typer.Option(help="Datasets, comma between.")],
+    protocols: Annotated[str, typer.Option(help="Protocols, comma between.")],
+    out: Out,
+    by_slide: BySlide = False,
+) -> None:
+    """Write the folds as they are run, and what chooses the epoch of each."""
+    from stflow.data.split_record import record_splits
+
+    record_splits(manifest, _words(datasets), _words(protocols), out, by_slide=by_slide)
+
+
+@app.command()
 def tile(
     format: Format,
     root: Root,
@@ -200,11 +214,12 @@ def table_table1(
     csv: Annotated[Path, typer.Option(help="CSV to write.")],
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
     methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+    splits: Annotated[list[Path] | None, typer.Option(help="Splits files: why a dataset has no number.")] = None,
 ) -> None:
     """Table 1: Pearson of every method on every dataset, by protocol."""
     from stflow.report.table1 import make_table1
 
-    make_table1(metrics, csv, md, _words(methods))
+    make_table1(metrics, csv, md, _words(methods), splits or [])
 
 
 @table_app.command("gene-groups")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from stflow.data.formats import FORMATS
-from stflow.data.splits import Manifest
+from stflow.data.splits import STUDY, Manifest
 from stflow.encoders import ENCODERS
 from stflow.errors import RegistryError
 from stflow.models import METHODS
@@ -43,10 +43,18 @@ def _datasets() -> tuple[list[str], Iterable[list[object]]]:
         manifest = Manifest.read(path)
         for dataset in manifest.datasets():
             slides = manifest.slides(dataset)
-            patients = {manifest.patient(dataset, slide) for slide in slides}
             folds = {protocol: len(manifest.folds(dataset, protocol)) for protocol in ("paper", "clean")}
-            rows.append([path.stem, dataset, len(slides), len(patients), folds["paper"], folds["clean"]])
+            patients = _patients({manifest.patient(dataset, slide) for slide in slides})
+            rows.append([path.stem, dataset, len(slides), patients, folds["paper"], folds["clean"]])
     return ["benchmark", "dataset", "slides", "patients", "folds (paper)", "folds (clean)"], rows
+
+
+def _patients(names: set[str]) -> str:
+    """How many patients, or of how many studies they are where a manifest knows no more."""
+    studies = sum(name.startswith(STUDY) for name in names)
+    known = str(len(names) - studies) if len(names) > studies or not studies else ""
+    unknown = f"unknown, {studies} " + ("study" if studies == 1 else "studies") if studies else ""
+    return " + ".join(filter(None, [known, unknown]))
 
 
 def _encoders() -> tuple[list[str], Iterable[list[object]]]:

@@ -3,6 +3,7 @@
 All paths hang below one results folder::
 
     data/<benchmark>/...                          what a source made or fetched, in its official format
+    splits/<benchmark>.csv                        every fold as it was run, and what chose its epochs
     slides/<benchmark>/<slide>.h5ad               counts and spot centres, one format for all benchmarks
     tiles/<benchmark>/<slide>.h5                  img (N, 224, 224, 3) uint8, coords, barcode
     features/<encoder>/<benchmark>/<slide>.h5     features (N, D), barcodes, coords
@@ -84,6 +85,9 @@ class Layout:
 
     def data(self, benchmark: str) -> Path:
         return self.results / "data" / benchmark
+
+    def splits(self, benchmark: str) -> Path:
+        return self.results / "splits" / f"{benchmark}.csv"
 
     def slide(self, benchmark: str, slide: str) -> Path:
         return self.results / "slides" / benchmark / f"{slide}.h5ad"

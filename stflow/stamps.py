@@ -29,6 +29,7 @@ STAGES: Mapping[str, str] = {
     "counts": "stflow.data.counts",
     "tile": "stflow.wsi.tiles",
     "embed": "stflow.encoders.extract",
+    "splits": "stflow.data.split_record",
     "genes": "stflow.data.genes",
     "train": "stflow.training.train",
     "predict": "stflow.training.predict",

@@ -62,6 +62,9 @@ class Plan:
         benchmark -> its slide format, on the benchmark's root.
     folds
         (benchmark, dataset, protocol) -> fold number -> fold; reading them refuses leakage before anything runs.
+    without_folds
+        (benchmark, dataset, protocol) -> why the dataset cannot have folds under the protocol, as its manifest says;
+        nothing is run for these, and the tables tell the reason.
 
     Raises
     ------
@@ -86,15 +89,26 @@ class Plan:
             for dataset in config.datasets(benchmark)
             for protocol in config.protocols
         }
+        self.without_folds: dict[tuple[str, str, str], str] = {
+            key: reason
+            for key, folds in self.folds.items()
+            if not folds and (reason := self._manifests[key[0]].reason(*key[1:]))
+        }
+        for key in self.without_folds:
+            del self.folds[key]
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         self._refuse_unusable()
 
     def _refuse_unusable(self) -> None:
         problems = [
-            f"{benchmark}/{dataset} has no fold for the {protocol} protocol: add rows to {self.manifest(benchmark)}"
+            f"{benchmark}/{dataset} has no fold for the {protocol} protocol: add rows to {self.manifest(benchmark)}, "
+            "or one with the role none and the reason"
             for (benchmark, dataset, protocol), folds in self.folds.items()
             if not folds
         ]
+        if not self.folds:
+            told = "; ".join(f"{'/'.join(key)}: {reason}" for key, reason in self.without_folds.items())
+            problems.append(f"nothing to run, as no dataset has folds ({told}): add a dataset or a protocol")
         for name, entry in self.config.benchmarks.items():
             if entry.source == "demo" and entry.format not in DEMO_SLIDE_FILES:
                 known = " or ".join(DEMO_SLIDE_FILES)
@@ -212,6 +226,17 @@ class Plan:
     def describe_folds(self, benchmark: str, dataset: str, protocol: str) -> list[str]:
         """All folds of a dataset in words."""
         return [_describe(fold) for fold in self.folds[benchmark, dataset, protocol].values()]
+
+    def describe_splits(self, benchmark: str) -> list[str]:
+        """All folds of a benchmark in words, and why some of its datasets have none."""
+        folds = [
+            f"{dataset} {protocol} {words}"
+            for name, dataset, protocol in self.folds
+            if name == benchmark
+            for words in self.describe_folds(name, dataset, protocol)
+        ]
+        reasons = [f"{' '.join(key[1:])}: {why}" for key, why in self.without_folds.items() if key[0] == benchmark]
+        return folds + reasons
 
     # -- files -----------------------------------------------------------------------------------------------
 

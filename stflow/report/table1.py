@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stflow.data.split_record import reasons_in
 from stflow.evaluation.aggregate import (
     AVERAGE,
     average_datasets,
@@ -62,9 +63,13 @@ HOW_TO_READ = (
 )
 
 Method = tuple[str, str]
+#: (benchmark, dataset, protocol) -> why it has no folds.
+Reasons = Mapping[tuple[str, str, str], str]
 
 
-def make_table1(metrics: Sequence[Path], csv_path: Path, md_path: Path, methods: Sequence[str] = ()) -> None:
+def make_table1(
+    metrics: Sequence[Path], csv_path: Path, md_path: Path, methods: Sequence[str] = (), splits: Sequence[Path] = ()
+) -> None:
     """Write table 1 as CSV and markdown.
 
     Parameters
@@ -75,6 +80,8 @@ def make_table1(metrics: Sequence[Path], csv_path: Path, md_path: Path, methods:
         Files to write.
     methods
         Columns in order, ``method`` or ``method/variant``; methods that are not named follow as they come.
+    splits
+        The benchmarks' `stflow.data.split_record` files: they say why a dataset has no folds, and so no number.
 
     Raises
     ------
@@ -86,7 +93,7 @@ def make_table1(metrics: Sequence[Path], csv_path: Path, md_path: Path, methods:
     summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
     _add_printed(summary)
     write_text(csv_path, to_csv(COLUMNS, summary))
-    write_text(md_path, to_markdown(summary, columns, failures(runs)))
+    write_text(md_path, to_markdown(summary, columns, failures(runs), reasons_in(splits)))
 
 
 def method_order(runs: pd.DataFrame, methods: Sequence[str]) -> list[Method]:
@@ -122,15 +129,19 @@ def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def to_markdown(summary: Sequence[Mapping[str, Any]], columns: Sequence[Method], failed: Sequence[str]) -> str:
+def to_markdown(
+    summary: Sequence[Mapping[str, Any]], columns: Sequence[Method], failed: Sequence[str], reasons: Reasons
+) -> str:
     """The whole page."""
     parts = ["# Table 1: Pearson correlation", HOW_TO_READ]
-    for protocol in dict.fromkeys(row["protocol"] for row in summary):
+    for protocol in dict.fromkeys([*(row["protocol"] for row in summary), *(key[2] for key in reasons)]):
         rows = [row for row in summary if row["protocol"] == protocol]
-        parts += [f"## Protocol {protocol}", PROTOCOLS.get(protocol, ""), _block(rows, columns)]
+        empty = {key[:2]: reason for key, reason in reasons.items() if key[2] == protocol}
+        parts += [f"## Protocol {protocol}", PROTOCOLS.get(protocol, ""), _block(rows, columns, list(empty))]
         if any(row["printed_mean"] is not None for row in rows):
             parts.append("In parentheses: the number printed in the paper (arXiv 2506.05361, tables 1 and 12).")
-        parts.append("\n".join(_scored(rows)))
+        told = [f"- {'/'.join(key)}: no fold under this protocol, as {reason}." for key, reason in empty.items()]
+        parts.append("\n".join(_scored(rows) + told))
     parts.append(failed_section(failed))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -142,15 +153,16 @@ def failed_section(failed: Sequence[str]) -> str:
     return "\n".join([f"## Failed runs: {len(failed)}", "", *(f"- `{line}`" for line in failed)])
 
 
-def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method]) -> str:
+def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method], empty: Sequence[tuple[str, str]]) -> str:
+    """A row a dataset and encoder; one without numbers for each (benchmark, dataset) of ``empty``."""
     several = len({row["encoder"] for row in rows}) > 1
     names = ["benchmark", "dataset", *(["encoder"] if several else [])]
     body = []
     # Averages stand below the datasets of their benchmark.
-    order = sorted(
-        dict.fromkeys((row["benchmark"], row["dataset"] == AVERAGE, row["dataset"], row["encoder"]) for row in rows),
-        key=lambda key: (_first(rows, "benchmark", key[0]), key[1]),
-    )
+    lines = [(row["benchmark"], row["dataset"] == AVERAGE, row["dataset"], row["encoder"]) for row in rows]
+    lines += [(benchmark, False, dataset, MISSING) for benchmark, dataset in empty]
+    benchmarks = list(dict.fromkeys(line[0] for line in lines))
+    order = sorted(dict.fromkeys(lines), key=lambda line: (benchmarks.index(line[0]), line[1]))
     for benchmark, _, dataset, encoder in order:
         here = {
             (row["method"], row["variant"]): row
@@ -207,10 +219,6 @@ def _add_printed(summary: list[dict[str, Any]]) -> None:
             row["printed_mean"], row["printed_std"] = printed_average(row["benchmark"], datasets, *where), None
         else:
             row["printed_mean"], row["printed_std"] = printed(row["benchmark"], row["dataset"], *where) or (None, None)
-
-
-def _first(rows: Sequence[Mapping[str, Any]], name: str, value: str) -> int:
-    return next(index for index, row in enumerate(rows) if row[name] == value)
 
 
 def _count(number: int, noun: str) -> str:

@@ -27,7 +27,7 @@ THREE = "D,a,A,*,0,train\nD,b,B,*,0,train\nD,c,C,*,0,test\n"
 def test_every_shipped_clean_fold_keeps_patients_apart(path: Path) -> None:
     splits = Manifest.read(path, by_slide=True)
     for dataset in splits.datasets():
-        assert splits.folds(dataset, "clean")
+        assert bool(splits.folds(dataset, "clean")) != bool(splits.reason(dataset, "clean"))
         for index in splits.folds(dataset, "clean"):
             fold = splits.fold(dataset, "clean", index)
             patients = [{splits.patient(dataset, s) for s in side} for side in (fold.train, fold.select, fold.test)]
@@ -58,6 +58,9 @@ def test_holding_out_does_not_depend_on_row_order(tmp_path: Path) -> None:
 def test_with_one_training_patient_a_slide_and_with_one_slide_a_region_is_held_out(tmp_path: Path) -> None:
     one_patient = manifest(tmp_path, "D,a,A,*,0,train\nD,b,A,*,0,train\nD,c,C,*,0,test\n").fold("D", "clean", 0)
     assert one_patient.select_by == "slide"
+    many = "".join(f"D,s{i},A,*,0,train\n" for i in range(16))
+    sixteen = manifest(tmp_path, f"{many}D,c,C,*,0,test\n").fold("D", "clean", 0)
+    assert (sixteen.select_by, len(sixteen.train), len(sixteen.select)) == ("slide", 13, 3)
     one_slide = manifest(tmp_path, "D,a,A,*,0,train\nD,c,C,*,0,test\n").fold("D", "clean", 0)
     assert one_slide.select_by == "region"
     assert one_slide.development == ("a",)
@@ -75,9 +78,8 @@ def test_split_by_slide_is_allowed_in_the_paper_protocol_only(tmp_path: Path) ->
     assert splits.fold("D", "paper", 0).test == ("b",)
     with pytest.raises(LeakageError):
         splits.fold("D", "clean", 0)
-    same = manifest(tmp_path, "D,a,A,paper,0,train\nD,a,A,paper,0,test\n", by_slide=True)
-    with pytest.raises(LeakageError, match="slide a is in both"):
-        same.fold("D", "paper", 0)
+    with pytest.raises(LeakageError, match=r"line 3: slide a of D fold 0 is in both train \(line 2\) and test"):
+        manifest(tmp_path, "D,a,A,paper,0,train\nD,a,A,paper,0,test\n", by_slide=True)
 
 
 def test_every_problem_of_a_manifest_comes_in_one_message(tmp_path: Path) -> None:
@@ -86,6 +88,68 @@ def test_every_problem_of_a_manifest_comes_in_one_message(tmp_path: Path) -> Non
     message = str(caught.value)
     for part in ("'trian'", "'dirty'", "'one'", "slide a is of patient A and B"):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("rows", "words", "kind"),
+    [
+        ("D,a,A,*,0,train\nD,b,B,*,0,test\nD,a,A,*,0,train\n", "line 4: slide a of D fold 0 is in line 2 alre", SplitError),
+        ("D,a,A,*,0,train\nD,b,B,*,0,test\nD,a,A,clean,0,val\n", r"is in both train \(line 2\) and val", LeakageError),
+        ("D,a,A,clean,0,test\nD,a,A,*,0,val\n", r"is in both test \(line 2\) and val", LeakageError),
+        ("D,a,A,*,0,train\nD,a,B,*,1,test\n", "line 3: slide a is of patient A and B", SplitError),
+        ("D,,A,*,0,train\nD,a,,*,0,test\n", "line 2: no slide or no patient; line 3: no slide", SplitError),
+        (",a,A,*,0,train\n", "line 2: no dataset", SplitError),
+        ("D,a,A,*,00,train\n", "fold '00' is not a number from 0", SplitError),
+    ],
+)  # fmt: skip
+def test_rows_that_contradict_each_other_are_refused(
+    tmp_path: Path, rows: str, words: str, kind: type[SplitError]
+) -> None:
+    with pytest.raises(SplitError, match=words) as caught:
+        manifest(tmp_path, rows, by_slide=True)
+    assert type(caught.value) is kind
+
+
+def test_a_slide_may_change_its_role_from_fold_to_fold_and_protocol_to_protocol(tmp_path: Path) -> None:
+    rows = "D,a,A,*,0,train\nD,b,B,*,0,test\nD,b,B,*,1,train\nD,a,A,*,1,test\n"
+    assert manifest(tmp_path, rows).fold("D", "paper", 1).test == ("a",)
+    rows = "D,a,A,paper,0,train\nD,b,B,paper,0,test\nD,b,B,clean,0,train\nD,a,A,clean,0,test\n"
+    assert manifest(tmp_path, rows).fold("D", "clean", 0).test == ("a",)
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_bytes((HEAD + "D,caf\xe9,A,*,0,train\n").encode("latin-1"))
+    with pytest.raises(SplitError, match=r"mine\.csv is not UTF-8 .*Save it as UTF-8"):
+        Manifest.read(tmp_path / "mine.csv")
+
+
+def with_reason(folder: Path, rows: str) -> Manifest:
+    path = folder / "mine.csv"
+    path.write_text(HEAD.strip() + ",reason\n" + rows)
+    return Manifest.read(path)
+
+
+def test_a_dataset_may_have_no_folds_and_say_why(tmp_path: Path) -> None:
+    rows = "D,a,A,paper,0,train,\nD,b,B,paper,0,test,\nD,,,clean,,none,one patient\nE,a,A,*,0,train,\nE,b,B,*,0,test,\n"
+    splits = with_reason(tmp_path, rows)
+    assert splits.datasets() == ["D", "E"]
+    assert splits.slides("D") == ["a", "b"]
+    assert (splits.folds("D", "clean"), splits.reason("D", "clean")) == ([], "one patient")
+    assert (splits.folds("D", "paper"), splits.reason("D", "paper")) == ([0], "")
+    assert splits.reason("E", "clean") == ""
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("D,,,clean,,none,", "line 4: the role none needs words in the column reason"),
+        ("D,c,,clean,1,none,why", "leave slide and fold empty"),
+        ("D,,,paper,,none,why", r"line 4: D has folds for paper \(line 2\), so no reason to have none"),
+    ],
+)
+def test_a_reason_that_is_missing_or_wrong_is_refused(tmp_path: Path, row: str, words: str) -> None:
+    with pytest.raises(SplitError, match=words):
+        with_reason(tmp_path, f"D,a,A,paper,0,train,\nD,b,B,paper,0,test,\n{row}\n")
 
 
 def test_an_empty_side_or_missing_file_is_told(tmp_path: Path) -> None:

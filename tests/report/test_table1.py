@@ -129,6 +129,32 @@ def test_protocols_are_blocks_and_datasets_have_an_average(tmp_path: Path) -> No
     assert [row["dataset"] for row in rows if row["protocol"] == "paper"] == ["IDC", "SKCM", "average"]
 
 
+def test_a_dataset_without_folds_has_a_row_without_numbers_and_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "demo.csv").write_text(
+        "dataset,slide,patient,protocol,fold,role,select_by,reason\n"
+        "Colon,,,clean,,none,,its patients are unknown\nIDC,a,A,clean,0,train,val,\n"
+    )
+    files = [
+        write_metrics(tmp_path / f"{dataset}{protocol}", 0.3, method="stflow", dataset=dataset, protocol=protocol)
+        for dataset, protocol in (("IDC", "paper"), ("Colon", "paper"), ("IDC", "clean"))
+    ]
+    make_table1(files, tmp_path / "t.csv", tmp_path / "t.md", [], [tmp_path / "demo.csv"])
+    paper, clean = (tmp_path / "t.md").read_text().split("## Protocol clean")
+    assert cells(paper, "Colon") == ["demo", "Colon", "0.310 ± 0.008"]
+    assert cells(clean, "Colon") == ["demo", "Colon", "-"]
+    assert "- demo/Colon: no fold under this protocol, as its patients are unknown." in clean
+    assert "no fold" not in paper
+
+
+def test_a_protocol_without_any_folds_still_says_why(tmp_path: Path) -> None:
+    (tmp_path / "demo.csv").write_text(
+        "dataset,slide,patient,protocol,fold,role,select_by,reason\nIDC,,,clean,,none,,its patients are unknown\n"
+    )
+    files = [write_metrics(tmp_path / "a", 0.3, method="stflow", protocol="paper")]
+    make_table1(files, tmp_path / "t.csv", tmp_path / "t.md", [], [tmp_path / "demo.csv"])
+    assert cells((tmp_path / "t.md").read_text().split("## Protocol clean")[1], "IDC") == ["demo", "IDC", "-"]
+
+
 def test_printed_numbers_stand_beside_ours_under_the_paper_protocol_alone(tmp_path: Path) -> None:
     files = [
         write_metrics(tmp_path / protocol, 0.3, method="stflow", benchmark="hest", encoder="uni", protocol=protocol)

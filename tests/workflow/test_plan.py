@@ -104,6 +104,33 @@ def test_leakage_is_refused_before_anything_runs(tmp_path: Path) -> None:
         plan(tmp_path, "D,s1,p1,*,0,train\nD,s2,p1,*,0,test\n")
 
 
+def stimage(**values: object) -> Plan:
+    benchmark = {"format": "stimage", "split_by_slide": True}
+    return Plan(validate({"benchmarks": {"stimage": benchmark}, **values}))
+
+
+def test_a_dataset_that_cannot_have_folds_is_left_out_and_the_others_run() -> None:
+    lab = stimage(methods=["mean"], encoders=["classical"])
+    ran = {(group.dataset, group.protocol) for group in lab.groups()}
+    organs = {"Breast", "Brain", "Skin", "Mouth", "Prostate", "Stomach", "Colon"}
+    assert {dataset for dataset, protocol in ran if protocol == "paper"} == organs
+    assert organs - {dataset for dataset, protocol in ran if protocol == "clean"} == {"Skin", "Prostate", "Colon"}
+    assert {key[1:] for key in lab.without_folds} == {(name, "clean") for name in ("Skin", "Prostate", "Colon")}
+    assert "Prostate clean: all 7 slides are of one patient (study Erickson)" in lab.describe_splits("stimage")
+    assert len(lab.describe_splits("stimage")) == 7 * 3 + 5 + 2 + 2 + 1 + 3
+
+
+def test_a_configuration_without_any_folds_is_refused_with_the_reasons() -> None:
+    entry = {"format": "stimage", "split_by_slide": True, "datasets": ["Skin", "Colon"]}
+    with pytest.raises(ConfigError, match=r"nothing to run.*stimage/Skin/clean: all 4 slides.*add a dataset or a prot"):
+        Plan(validate({"benchmarks": {"stimage": entry}, "protocols": ["clean"]}))
+
+
+def test_a_dataset_without_folds_and_without_a_reason_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lab/D has no fold for the clean protocol: add rows to .*the reason"):
+        plan(tmp_path, TWO_FOLDS.replace("*", "paper"))
+
+
 def test_maps_that_cannot_be_drawn_are_told_all_at_once(tmp_path: Path) -> None:
     maps = [{"benchmark": "lab", "slide": "s9", "gene": "A"}, {"benchmark": "hest", "slide": "s1", "gene": "A"}]
     with pytest.raises(ConfigError) as caught:

@@ -5,6 +5,7 @@ rule table1:
     """Table 1: Pearson correlation of every method on every dataset."""
     input:
         metrics=[PATHS.metrics(group) for group in PLAN.groups()],
+        splits=[PATHS.splits(benchmark) for benchmark in CONFIG.benchmarks],
         code=CODE("table1"),
     output:
         csv=report(
@@ -24,11 +25,12 @@ rule table1:
         runtime=10,
     params:
         methods=comma(CONFIG.methods),
+        splits=lambda wildcards, input: option("--splits", *input.splits),
     message:
         "Write Table 1."
     shell:
         "stflow table table1 {input.metrics:q} --csv {output.csv:q} --md {output.md:q} --methods {params.methods:q}"
-        " > {log:q} 2>&1"
+        " {params.splits} > {log:q} 2>&1"
 
 
 rule table1_page:

@@ -1,4 +1,29 @@
-# Training: the genes of every fold, one model a run, and its predictions of the test slides.
+# Training: the folds and the genes of each, one model a run, and its predictions of the test slides.
+
+
+rule splits:
+    input:
+        code=CODE("splits"),
+    output:
+        PATHS.splits("{benchmark}"),
+    log:
+        LOGS / "splits/{benchmark}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
+        by_slide=lambda wildcards: PLAN.by_slide(wildcards.benchmark),
+        folds=lambda wildcards: PLAN.describe_splits(wildcards.benchmark),
+        datasets=lambda wildcards: comma(CONFIG.datasets(wildcards.benchmark)),
+        protocols=comma(CONFIG.protocols),
+    message:
+        "Write the folds of {wildcards.benchmark}."
+    shell:
+        "stflow splits --manifest {params.manifest:q} --datasets {params.datasets:q} --protocols {params.protocols}"
+        " --out {output:q} {params.by_slide} > {log:q} 2>&1"
 
 
 rule genes:
