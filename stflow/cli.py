@@ -151,14 +151,28 @@ def genes(
     protocol: Annotated[str, typer.Option(help="paper or clean.")],
     manifest: ManifestPath,
     out: Out,
+    choice: Annotated[str, typer.Option(help="official, all, train or list.")],
     n_genes: Annotated[int, typer.Option(min=1, help="Genes to choose.")] = 50,
-    gene_list: Annotated[Path | None, typer.Option(help="The dataset's own list (paper protocol).")] = None,
+    recipe: Annotated[str, typer.Option(help="How to choose: hest or stimage.")] = "hest",
+    gene_list: Annotated[Path | None, typer.Option(help="The dataset's own list, or yours (choice list).")] = None,
     by_slide: BySlide = False,
 ) -> None:
     """Choose the genes of every fold."""
     from stflow.data.genes import make_genes
 
-    make_genes(results, benchmark, dataset, protocol, manifest, out, n_genes, gene_list, by_slide)
+    make_genes(
+        results,
+        benchmark,
+        dataset,
+        protocol,
+        manifest,
+        out,
+        choice=choice,
+        n_genes=n_genes,
+        recipe=recipe,
+        gene_list=gene_list,
+        by_slide=by_slide,
+    )
 
 
 @app.command()

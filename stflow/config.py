@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -49,6 +50,53 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+#: How genes are chosen, see `stflow.data.genes`; anything else is the path of a list.
+GENE_CHOICES = ("official", "all", "train")
+
+
+def _gene_choice(value: str) -> str:
+    """Refuse a word that is neither a choice nor a path."""
+    if value in GENE_CHOICES or "/" in value or Path(value).suffix in (".json", ".txt"):
+        return value
+    near = difflib.get_close_matches(value, GENE_CHOICES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{value!r} is not official, all, train or the path of a gene list (.json or .txt).{hint}")
+
+
+def _leak_free_choice(value: str) -> str:
+    """Refuse, for the clean protocol, a choice that looks at the test slides."""
+    if value in ("official", "all"):
+        raise ValueError(
+            f"{value!r} genes are chosen on the test slides too, so scores would leak: take train, or the path of a "
+            "list of your own; the paper protocol takes official and all"
+        )
+    return value
+
+
+GeneChoice = Annotated[str, AfterValidator(_gene_choice)]
+CleanGeneChoice = Annotated[str, AfterValidator(_gene_choice), AfterValidator(_leak_free_choice)]
+
+
+class Genes(Model):
+    """Which genes are predicted."""
+
+    paper: GeneChoice = Field(
+        "official",
+        description="genes of the paper protocol; official: the dataset's own list, or as all where it has none; all: "
+        "the most variable of all slides; train: of each fold's training slides; or the path of a list",
+    )
+    clean: CleanGeneChoice = Field("train", description="genes of the clean protocol: train, or the path of a list")
+    n: int = Field(50, gt=0, description="genes to choose; a list is taken whole", json_schema_extra=unit("genes"))
+
+
+class BenchmarkGenes(Model):
+    """What differs from `Genes` in one benchmark."""
+
+    paper: GeneChoice | None = Field(None, description="as genes.paper, which is the default")
+    clean: CleanGeneChoice | None = Field(None, description="as genes.clean, which is the default")
+    n: int | None = Field(None, gt=0, description="as genes.n, which is the default", json_schema_extra=unit("genes"))
+
+
 class Benchmark(Model):
     """One benchmark: where its slides come from, how they are laid out, which datasets to run."""
 
@@ -67,6 +115,7 @@ class Benchmark(Model):
         False,
         description="the paper protocol's folds may share patients, as STImage-1K4M's random 8:1:1 does",
     )
+    genes: BenchmarkGenes = Field(default_factory=BenchmarkGenes, description="genes of this benchmark alone")
     gene_groups: Path | None = Field(
         None,
         description="JSON of named gene lists to score apart, relative to root; the demo's planted truth",
@@ -105,12 +154,6 @@ class Training(Model):
         json_schema_extra=unit("threads"),
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where one is leased, else CPU")
-    n_genes: int = Field(
-        50,
-        gt=0,
-        description="genes the clean protocol chooses on training slides",
-        json_schema_extra=unit("genes"),
-    )
 
 
 class Biomarker(Model):
@@ -162,6 +205,7 @@ class _Config(Model):
         default_factory=lambda: [0, 1, 2], min_length=1, description="seeds of stochastic methods"
     )
     tiling: Tiling = Field(default_factory=Tiling, description="how tiles are cut")
+    genes: Genes = Field(default_factory=Genes, description="which genes are predicted")
     embedding: Embedding = Field(default_factory=Embedding, description="how features are computed")
     training: Training = Field(default_factory=Training, description="what all trainings share")
     variants: dict[str, dict[str, dict[str, Any]]] = Field(
@@ -264,6 +308,10 @@ class _Config(Model):
             except ValidationError:
                 continue
         return variant
+
+    def genes_of(self, benchmark: str) -> Genes:
+        """How a benchmark's genes are chosen."""
+        return self.genes.model_copy(update=self.benchmarks[benchmark].genes.model_dump(exclude_none=True))
 
     def manifest(self, benchmark: str) -> Manifest:
         """The split manifest of a benchmark."""

@@ -114,12 +114,12 @@ def read_json(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     IntegrityError
-        The file is not JSON, as after a cut-off write by another program.
+        The file is not JSON, as after a cut-off write by another program, or not UTF-8.
     """
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise IntegrityError(f"{path} is not valid JSON ({error}). Delete it and run again.") from error
 
 

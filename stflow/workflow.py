@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stflow.config import DEFAULT_VARIANT
+from stflow.config import DEFAULT_VARIANT, GENE_CHOICES
 from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
 from stflow.data.splits import Fold
@@ -46,6 +46,9 @@ DEMO_TASK_FILES: Mapping[str, tuple[str, ...]] = {
 }
 #: What one her2st section becomes, below the benchmark's root.
 HER2ST_SECTION_FILES = ("wsis/{slide}.tif", "st/{slide}.h5ad", "metadata/{slide}.json")
+
+#: (source, format) of benchmarks whose source brings the datasets' own gene lists, where the format keeps them.
+BRINGS_GENE_LISTS = frozenset({("demo", "hest"), ("hub", "hest_bench")})
 
 #: Name of a biomarker map, below figures/.
 BIOMARKER = "biomarkers/{encoder}/{benchmark}/{slide}/{gene}"
@@ -113,6 +116,11 @@ class Plan:
             if entry.source == "demo" and entry.format not in DEMO_SLIDE_FILES:
                 known = " or ".join(DEMO_SLIDE_FILES)
                 problems.append(f"benchmarks.{name}.format: the demo is made as {known}, not as {entry.format}")
+        for name in self.config.benchmarks:
+            for protocol in self.config.protocols:
+                path = getattr(self.config.genes_of(name), protocol)
+                if path not in GENE_CHOICES and not Path(path).is_file():
+                    problems.append(f"genes.{protocol} of benchmark {name}: no gene list at {path}")
         figures = self.config.figures
         if figures.biomarkers and figures.biomarker_protocol not in self.config.protocols:
             problems.append(f"figures.biomarker_protocol: {figures.biomarker_protocol!r} is not among protocols")
@@ -294,18 +302,33 @@ class Plan:
         """Features files of these slides."""
         return [self.layout.features(encoder, benchmark, slide) for slide in slides]
 
-    def gene_lists(self, benchmark: str, dataset: str, protocol: str) -> list[Path]:
-        """The dataset's own gene list, if it has one and the protocol is the paper's.
+    def gene_choice(self, benchmark: str, protocol: str) -> str:
+        """How the genes of a protocol are chosen: a word of `stflow.data.genes`."""
+        choice = getattr(self.config.genes_of(benchmark), protocol)
+        return choice if choice in GENE_CHOICES else "list"
 
-        The demo's list does not exist before it is made, so it is known by name; asking the disk would give the first
-        run and the second different inputs.
+    def gene_lists(self, benchmark: str, dataset: str, protocol: str) -> list[Path]:
+        """The list that the genes of a protocol are taken from: the user's, or the dataset's own if it has one.
+
+        A list that a source brings does not exist before it ran, so it is known by name; asking the disk would give
+        the first run and the second different inputs.
         """
-        if protocol != "paper":
+        choice = self.gene_choice(benchmark, protocol)
+        if choice == "list":
+            return [Path(getattr(self.config.genes_of(benchmark), protocol))]
+        path = self.formats[benchmark].gene_list_file(dataset) if choice == "official" else None
+        entry = self.config.benchmarks[benchmark]
+        if path is None or not ((entry.source, entry.format) in BRINGS_GENE_LISTS or path.is_file()):
             return []
-        if self.config.benchmarks[benchmark].source == "demo":
-            return [path for path in self.made_task_files(benchmark) if path.name == "var_50genes.json"]
-        path = self.formats[benchmark].gene_list_file(dataset)
-        return [] if path is None else [path]
+        return [path]
+
+    def n_genes(self, benchmark: str) -> int:
+        """How many genes are chosen."""
+        return self.config.genes_of(benchmark).n
+
+    def gene_recipe(self, benchmark: str) -> str:
+        """The recipe by which genes are chosen: the format's."""
+        return self.formats[benchmark].gene_recipe
 
     def gene_groups(self) -> dict[str, Path]:
         """benchmark -> JSON of its named gene lists, where it has one."""

@@ -66,6 +66,36 @@ def test_unknown_methods_encoders_benchmarks_and_variants_are_told() -> None:
         config.validate({"methods": ["stflow/fast"], "variants": {"stflow": {"fast": {"stepps": 1}}}})
 
 
+@pytest.mark.parametrize("choice", ["official", "all"])
+@pytest.mark.parametrize("where", ["genes", "benchmarks.hest.genes"])
+def test_the_clean_protocol_refuses_genes_that_were_chosen_on_test_slides(where: str, choice: str) -> None:
+    chosen = {"genes": {"clean": choice}}
+    values = chosen if where == "genes" else {"benchmarks": {"hest": chosen}}
+    with pytest.raises(
+        ConfigError, match=rf"{where}\.clean: '{choice}' genes are chosen on the test slides.*take train"
+    ):
+        config.validate(values)
+
+
+def test_an_unknown_choice_of_genes_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.validate({"genes": {"paper": "offical", "clean": "trian", "n": 0}})
+    message = str(caught.value)
+    assert "3 problem(s)" in message
+    assert "genes.paper: 'offical' is not official, all, train or the path of a gene list" in message
+    assert "Did you mean 'official'?" in message
+    assert "Did you mean 'train'?" in message
+
+
+def test_a_benchmark_s_genes_are_the_configuration_s_but_for_what_it_names() -> None:
+    checked = config.validate(
+        {"genes": {"paper": "all", "n": 30}, "benchmarks": {"hest": {}, "her2st": {"genes": {"clean": "my/list.txt"}}}}
+    )
+    assert checked.genes_of("hest") == checked.genes
+    found = checked.genes_of("her2st")
+    assert (found.paper, found.clean, found.n) == ("all", "my/list.txt", 30)
+
+
 def test_a_variant_changes_only_what_it_names() -> None:
     checked = config.validate(
         {"settings": {"stflow": {"epochs": 3}}, "variants": {"stflow": {"one_step": {"steps": 1}}}}

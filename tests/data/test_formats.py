@@ -100,11 +100,10 @@ def test_hest_without_any_scale_is_refused(tmp_path: Path) -> None:
         Hest(tmp_path).read_counts("IDC", "S1")
 
 
-def test_hest_finds_its_gene_list(tmp_path: Path) -> None:
-    assert Hest(tmp_path).gene_list_file("IDC") is None
-    (tmp_path / "bench" / "IDC").mkdir(parents=True)
-    (tmp_path / "bench" / "IDC" / "var_50genes.json").write_text("{}")
+def test_gene_lists_are_known_by_name(tmp_path: Path) -> None:
     assert Hest(tmp_path).gene_list_file("IDC") == tmp_path / "bench" / "IDC" / "var_50genes.json"
+    assert HestBench(tmp_path).gene_list_file("IDC") == tmp_path / "IDC" / "var_50genes.json"
+    assert STImage(tmp_path).gene_list_file("Breast") is None
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from stflow.data.genes import listed_genes, make_genes, variable_genes
+from stflow.data.genes import listed_genes, make_genes
 from stflow.data.slide import Slide, write_slide
-from stflow.errors import GeneError
+from stflow.errors import DataError, GeneError, LeakageError
 from stflow.layout import Layout
 
 N, VARIABLE = 100, ("V1", "V2", "V3")
@@ -50,36 +50,17 @@ def write(results: Path, slides: list[Slide], folds: dict[str, tuple[str, ...]])
     return manifest
 
 
-def chosen(results: Path, manifest: Path, protocol: str, gene_list: Path | None = None) -> dict[str, list[str]]:
+def made(results: Path, manifest: Path, protocol: str, choice: str = "", **values: object) -> dict[str, object]:
     out = results / f"{protocol}.json"
-    make_genes(results, "hest", "IDC", protocol, manifest, out, 3, gene_list, False)
+    choice = choice or {"paper": "official", "clean": "train"}[protocol]
+    make_genes(results, "hest", "IDC", protocol, manifest, out, **{"choice": choice, "n_genes": 3, **values})
     written = json.loads(out.read_text())
-    assert written["schema"] == 1
-    return written["folds"]
+    assert (written["schema"], written["choice"]) == (1, choice)
+    return written
 
 
-def test_recipe_finds_what_varies_drops_controls_and_rare_genes() -> None:
-    assert variable_genes([make("A", 0), make("B", 1)], 3, "IDC") == list(VARIABLE)
-
-
-def test_choice_is_sorted_and_does_not_depend_on_the_slides_order() -> None:
-    slides = [make("A", 0), make("B", 1), make("C", 2)]
-    genes = variable_genes(slides, 10, "IDC")
-    assert genes == sorted(genes) == variable_genes(slides[::-1], 10, "IDC")
-
-
-def test_recipe_is_scanpys_on_stacked_counts() -> None:
-    import anndata
-    import scanpy as sc
-
-    slides = [make("A", 0), make("B", 1)]
-    names = sorted(set(GENES) - {"BLANK-1", "NegControl", "RARE"})
-    stacked = np.concatenate([s.counts.toarray()[:, [s.genes.index(n) for n in names]] for s in slides])
-    adata = anndata.AnnData(stacked)
-    adata.var_names = names
-    sc.pp.log1p(adata)
-    sc.pp.highly_variable_genes(adata, n_top_genes=8)
-    assert variable_genes(slides, 8, "IDC") == adata.var_names[adata.var["highly_variable"]].tolist()
+def chosen(results: Path, manifest: Path, protocol: str, choice: str = "", **values: object) -> dict[str, list[str]]:
+    return made(results, manifest, protocol, choice, **values)["folds"]
 
 
 def test_clean_protocol_never_looks_at_test_expression(tmp_path: Path) -> None:
@@ -111,12 +92,68 @@ def test_a_gene_that_the_test_slide_did_not_measure_is_not_chosen(tmp_path: Path
     assert {"V1", "V3"} < set(genes)
 
 
-def test_a_given_list_is_the_paper_protocols_alone(tmp_path: Path) -> None:
+def test_the_dataset_s_own_list_is_taken_whole_and_where_there_is_none_the_recipe_runs(tmp_path: Path) -> None:
     manifest = write(tmp_path, [make("A", 0), make("T", 1)], {"0": ("T",)})
     listed = tmp_path / "var_50genes.json"
     listed.write_text(json.dumps({"genes": ["G009", "G001"]}))
-    assert chosen(tmp_path, manifest, "paper", listed) == {"0": ["G009", "G001"]}
-    assert chosen(tmp_path, manifest, "clean", listed) == {"0": list(VARIABLE)}
+    official = made(tmp_path, manifest, "paper", gene_list=listed)
+    assert official["folds"] == {"0": ["G009", "G001"]}
+    assert official["source"] == "the dataset's own list, var_50genes.json"
+    without = made(tmp_path, manifest, "paper")
+    assert without["source"] == "HEST's recipe on all slides, as the dataset has no list of its own"
+    assert without["folds"] == chosen(tmp_path, manifest, "paper", "all", gene_list=listed) == {"0": list(VARIABLE)}
+    assert made(tmp_path, manifest, "paper", "all")["source"] == "HEST's recipe on all slides"
+
+
+def test_the_paper_protocol_may_take_genes_of_training_slides(tmp_path: Path) -> None:
+    train, test = [make("A", 0), make("B", 1)], make("T", 9, variable=("G101", "G202", "G303"))
+    manifest = write(tmp_path, [*train, test], {"0": ("T",)})
+    assert chosen(tmp_path, manifest, "paper", "train") == {"0": list(VARIABLE)}
+    assert made(tmp_path, manifest, "paper", "train")["source"] == "HEST's recipe on each fold's development slides"
+
+
+@pytest.mark.parametrize("choice", ["official", "all"])
+def test_the_clean_protocol_takes_no_genes_of_the_test_slides(tmp_path: Path, choice: str) -> None:
+    with pytest.raises(LeakageError, match=rf"hest/IDC \(clean\): genes '{choice}' are chosen on the test slides too"):
+        chosen(tmp_path, tmp_path / "none.csv", "clean", choice)
+
+
+@pytest.mark.parametrize(("name", "text"), [("mine.json", '{"genes": ["G009", "V1"]}'), ("mine.txt", "G009\n\nV1\n")])
+def test_a_list_of_the_user_s_serves_both_protocols_and_is_recorded_as_such(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    manifest = write(tmp_path, [make("A", 0), make("T", 1)], {"0": ("T",)})
+    (tmp_path / name).write_text(text)
+    for protocol in ("paper", "clean"):
+        written = made(tmp_path, manifest, protocol, "list", gene_list=tmp_path / name)
+        assert written["folds"] == {"0": ["G009", "V1"]}
+        assert written["source"] == f"the user's own list, {name}"
+
+
+def test_a_panel_of_any_size_can_be_chosen(tmp_path: Path) -> None:
+    manifest = write(tmp_path, [make("A", 0), make("B", 1), make("T", 2)], {"0": ("T",)})
+    for n_genes in (1, 17, 300):
+        for protocol in ("paper", "clean"):
+            assert len(chosen(tmp_path, manifest, protocol, n_genes=n_genes)["0"]) == n_genes
+
+
+def test_the_recipe_of_stimage_keeps_rare_genes(tmp_path: Path) -> None:
+    manifest = write(tmp_path, [make("A", 0), make("T", 1)], {"0": ("T",)})
+    written = made(tmp_path, manifest, "paper", recipe="stimage", n_genes=404)
+    assert set(written["folds"]["0"]) == {*STABLE, *VARIABLE, "RARE"}
+    assert written["source"].startswith("STImage-1K4M's recipe on all slides")
+
+
+@pytest.mark.parametrize("values", [{"choice": "some"}, {"choice": "all", "recipe": "mine"}])
+def test_unknown_choices_are_told(tmp_path: Path, values: dict[str, str]) -> None:
+    with pytest.raises(GeneError, match=r"are unknown\. Take one of official, all, train, list and one of hest, st"):
+        make_genes(tmp_path, "hest", "IDC", "paper", tmp_path, tmp_path / "g.json", **{"n_genes": 3, **values})
+
+
+def test_a_list_that_is_not_named_is_told(tmp_path: Path) -> None:
+    manifest = write(tmp_path, [make("A", 0), make("T", 1)], {"0": ("T",)})
+    with pytest.raises(GeneError, match="no gene list is named"):
+        chosen(tmp_path, manifest, "clean", "list")
 
 
 def test_a_list_with_a_missing_gene_names_gene_and_slides(tmp_path: Path) -> None:
@@ -126,7 +163,7 @@ def test_a_list_with_a_missing_gene_names_gene_and_slides(tmp_path: Path) -> Non
         listed_genes(listed, [make("A", 0), make("B", 1)])
 
 
-@pytest.mark.parametrize("text", ['{"names": ["V1"]}', '{"genes": []}', '{"genes": [1, 2]}'])
+@pytest.mark.parametrize("text", ['{"names": ["V1"]}', '{"genes": []}', '{"genes": [1, 2]}', '["V1"]'])
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "list.json").write_text(text)
     with pytest.raises(GeneError, match=r"is not a gene list\. Its form is"):
@@ -135,6 +172,16 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
         listed_genes(tmp_path / "none.json", [])
 
 
-def test_too_few_candidates_are_refused() -> None:
-    with pytest.raises(GeneError, match=r"only 403 genes are seen in 10% of the spots.*500 are asked for"):
-        variable_genes([make("A", 0)], 500, "hest/IDC")
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("list.txt", b"\n", "is not a gene list"),
+        ("list.txt", b"V1 V2 V1", "names V1 more than once"),
+        ("list.txt", "caf\xe9".encode("latin-1"), "is not UTF-8 .*Save it as UTF-8"),
+        ("list.json", b'{"genes": ["\xe9"]}', "is not valid JSON"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name} {words}"):
+        listed_genes(tmp_path / name, [])

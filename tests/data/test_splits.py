@@ -93,7 +93,11 @@ def test_every_problem_of_a_manifest_comes_in_one_message(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("rows", "words", "kind"),
     [
-        ("D,a,A,*,0,train\nD,b,B,*,0,test\nD,a,A,*,0,train\n", "line 4: slide a of D fold 0 is in line 2 alre", SplitError),
+        (
+            "D,a,A,*,0,train\nD,b,B,*,0,test\nD,a,A,*,0,train\n",
+            "line 4: slide a of D fold 0 is in line 2 already",
+            SplitError,
+        ),
         ("D,a,A,*,0,train\nD,b,B,*,0,test\nD,a,A,clean,0,val\n", r"is in both train \(line 2\) and val", LeakageError),
         ("D,a,A,clean,0,test\nD,a,A,*,0,val\n", r"is in both test \(line 2\) and val", LeakageError),
         ("D,a,A,*,0,train\nD,a,B,*,1,test\n", "line 3: slide a is of patient A and B", SplitError),
@@ -101,7 +105,7 @@ def test_every_problem_of_a_manifest_comes_in_one_message(tmp_path: Path) -> Non
         (",a,A,*,0,train\n", "line 2: no dataset", SplitError),
         ("D,a,A,*,00,train\n", "fold '00' is not a number from 0", SplitError),
     ],
-)  # fmt: skip
+)
 def test_rows_that_contradict_each_other_are_refused(
     tmp_path: Path, rows: str, words: str, kind: type[SplitError]
 ) -> None:

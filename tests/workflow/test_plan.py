@@ -167,6 +167,40 @@ def test_the_demo_is_planned_alike_before_and_after_it_is_made(
     assert before == after
     assert len(before) == 1
     assert demo.gene_lists("demo_hest", "DEMO_IDC", "clean") == []
+    assert demo.gene_lists("demo_stimage", "DEMO_Breast", "paper") == []
+
+
+def test_a_list_on_disk_is_official_for_a_folder(tmp_path: Path) -> None:
+    assert plan(tmp_path, TWO_FOLDS).gene_lists("lab", "D", "paper") == []
+    (tmp_path / "D").mkdir()
+    (tmp_path / "D" / "var_50genes.json").write_text("{}")
+    lab = plan(tmp_path, TWO_FOLDS)
+    assert lab.gene_choice("lab", "paper") == "official"
+    assert lab.gene_lists("lab", "D", "paper") == [tmp_path / "D" / "var_50genes.json"]
+    for choice in ("all", "train"):
+        assert plan(tmp_path, TWO_FOLDS, genes={"paper": choice}).gene_lists("lab", "D", "paper") == []
+
+
+def test_a_source_that_brings_lists_is_asked_by_name(tmp_path: Path) -> None:
+    lab = plan(tmp_path, TWO_FOLDS)
+    entry = lab.config.benchmarks["lab"].model_copy(update={"source": "hub"})
+    lab.config.benchmarks["lab"] = entry
+    assert lab.gene_lists("lab", "D", "paper") == [tmp_path / "D" / "var_50genes.json"]
+
+
+def test_a_list_of_the_user_s_is_an_input_of_both_protocols(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("A\nB\n")
+    lab = plan(tmp_path, TWO_FOLDS, genes={"paper": str(mine), "clean": str(mine)})
+    for protocol in ("paper", "clean"):
+        assert (lab.gene_choice("lab", protocol), lab.gene_lists("lab", "D", protocol)) == ("list", [mine])
+    with pytest.raises(ConfigError, match=r"genes\.clean of benchmark lab: no gene list at .*none\.txt"):
+        plan(tmp_path, TWO_FOLDS, genes={"clean": str(tmp_path / "none.txt")})
+
+
+def test_the_recipe_is_the_format_s() -> None:
+    assert stimage().gene_recipe("stimage") == "stimage"
+    assert Plan(validate({})).gene_recipe("hest") == "hest"
 
 
 def test_the_gpu_is_asked_for_where_it_is_used(tmp_path: Path) -> None:

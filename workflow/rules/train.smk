@@ -40,21 +40,24 @@ rule genes:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=8000,
+        mem_mb=4000,
         runtime=30,
     params:
         results=constant(str(RESULTS)),
         manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
         by_slide=lambda wildcards: PLAN.by_slide(wildcards.benchmark),
         folds=lambda wildcards: PLAN.describe_folds(**wildcards),
-        n_genes=CONFIG.training.n_genes,
+        choice=lambda wildcards: PLAN.gene_choice(wildcards.benchmark, wildcards.protocol),
+        n_genes=lambda wildcards: PLAN.n_genes(wildcards.benchmark),
+        recipe=lambda wildcards: PLAN.gene_recipe(wildcards.benchmark),
         gene_list=lambda wildcards: option("--gene-list", *PLAN.gene_lists(**wildcards)),
     message:
         "Choose the genes of {wildcards.benchmark}/{wildcards.dataset} for the {wildcards.protocol} protocol."
     shell:
         "stflow genes --results {params.results:q} --benchmark {wildcards.benchmark} --dataset {wildcards.dataset:q}"
         " --protocol {wildcards.protocol} --manifest {params.manifest:q} --out {output:q}"
-        " --n-genes {params.n_genes} {params.gene_list} {params.by_slide} > {log:q} 2>&1"
+        " --choice {params.choice} --n-genes {params.n_genes} --recipe {params.recipe} {params.gene_list}"
+        " {params.by_slide} > {log:q} 2>&1"
 
 
 rule train:

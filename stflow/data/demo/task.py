@@ -28,7 +28,7 @@ N_GENES = 50
 
 def write_hest_task(benchmark: recipe.Benchmark, root: Path, size_um: float) -> None:
     """``bench/<dataset>/{splits/*.csv, var_50genes.json, truth.json}`` and HEST's table of slides."""
-    from stflow.data.genes import variable_genes
+    from stflow.data.variable_genes import GeneSums, variable_genes
 
     sections = [make_section(benchmark.name, slide, size_um=size_um) for slide in benchmark.slides]
     bench = root / "bench" / benchmark.dataset
@@ -47,7 +47,8 @@ def write_hest_task(benchmark: recipe.Benchmark, root: Path, size_um: float) -> 
             write_text(bench / "splits" / f"{role}_{fold}.csv", _csv(lines))
     write_text(root / "HEST_vdemo.csv", _csv(metadata(section) for section in sections))
     write_json(bench / "truth.json", planted_truth())
-    genes = variable_genes([as_slide(section) for section in sections], N_GENES, benchmark.name)
+    sums = [GeneSums.of(as_slide(section)) for section in sections]
+    genes = variable_genes(sums, N_GENES, benchmark.name)
     write_json(bench / "var_50genes.json", {"genes": genes})
 
 

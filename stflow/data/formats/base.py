@@ -34,11 +34,14 @@ class SlideFormat(ABC):
 
     ``tile_is_spot``: a tile is the square around the spot itself (its side is the spot's diameter), whatever the
     configured side is; so the dataset defines it.
+
+    ``gene_recipe`` names the recipe of `stflow.data.variable_genes` by which genes are chosen where there is no list.
     """
 
     name: ClassVar[str]
     tiles: ClassVar[Literal["cut", "ready"]]
     tile_is_spot: ClassVar[bool] = False
+    gene_recipe: ClassVar[Literal["hest", "stimage"]] = "hest"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -62,5 +65,5 @@ class SlideFormat(ABC):
         """
 
     def gene_list_file(self, dataset: str) -> Path | None:
-        """The dataset's own gene list (``{"genes": [...]}``), if the format has one; the paper protocol uses it."""
+        """Where the dataset's own gene list (``{"genes": [...]}``) is, or would be; None if the format knows none."""
         return None

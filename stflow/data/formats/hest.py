@@ -35,9 +35,8 @@ class Hest(SlideFormat):
         return read_h5ad_counts(self.counts_files(dataset, slide)[0], slide, self._mpp(dataset, slide))
 
     def gene_list_file(self, dataset: str) -> Path | None:
-        """``bench/<dataset>/var_50genes.json`` where there is one."""
-        path = self.root / "bench" / dataset / "var_50genes.json"
-        return path if path.is_file() else None
+        """``bench/<dataset>/var_50genes.json``."""
+        return self.root / "bench" / dataset / "var_50genes.json"
 
     def _mpp(self, dataset: str, slide: str) -> float:
         from stflow.wsi.slide_image import open_slide, require_mpp

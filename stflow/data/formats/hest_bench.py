@@ -37,9 +37,8 @@ class HestBench(SlideFormat):
         return read_h5ad_counts(self.counts_files(dataset, slide)[0], slide, self._mpp(dataset, slide))
 
     def gene_list_file(self, dataset: str) -> Path | None:
-        """``<dataset>/var_50genes.json`` where there is one."""
-        path = self.root / dataset / "var_50genes.json"
-        return path if path.is_file() else None
+        """``<dataset>/var_50genes.json``."""
+        return self.root / dataset / "var_50genes.json"
 
     def _mpp(self, dataset: str, slide: str) -> float:
         from stflow.wsi.slide_image import require_mpp

@@ -39,6 +39,7 @@ class STImage(SlideFormat):
     name: ClassVar[str] = "stimage"
     tiles: ClassVar[Literal["cut", "ready"]] = "cut"
     tile_is_spot: ClassVar[bool] = True
+    gene_recipe: ClassVar[Literal["hest", "stimage"]] = "stimage"
 
     def counts_files(self, dataset: str, slide: str) -> list[Path]:
         """The counts and the coordinates."""
