@@ -110,11 +110,23 @@ def tile(
     tile_um: Annotated[float, typer.Option(help="Side of a tile on the tissue, um.")] = 112.0,
     tile_px: Annotated[int, typer.Option(help="Side of a tile as the encoder sees it, px.")] = 224,
     min_tissue: Annotated[float, typer.Option(help="Share of a tile that must be tissue.")] = 0.15,
+    crop: Annotated[str, typer.Option(help="Where a tile is its spot: spot (its width) or pixels (tile-px).")] = "spot",
 ) -> None:
     """Cut the tile of every spot, by um per pixel."""
     from stflow.wsi.tiles import make_tiles
 
-    make_tiles(format, root, dataset, slide, slide_file, out, tile_um=tile_um, tile_px=tile_px, min_tissue=min_tissue)
+    make_tiles(
+        format,
+        root,
+        dataset,
+        slide,
+        slide_file,
+        out,
+        tile_um=tile_um,
+        tile_px=tile_px,
+        min_tissue=min_tissue,
+        crop=crop,
+    )
 
 
 @app.command()

@@ -127,6 +127,11 @@ class Tiling(Model):
 
     tile_um: float = Field(112.0, gt=0, description="side of a tile on the tissue", json_schema_extra=unit("um"))
     tile_px: int = Field(224, gt=0, description="side of a tile as the encoder sees it", json_schema_extra=unit("px"))
+    crop: Literal["spot", "pixels"] = Field(
+        "spot",
+        description="tile of a format whose tile is the spot itself, as stimage's; spot: the square of side 2 r around "
+        "it; pixels: tile_px level-0 px around its centre",
+    )
     min_tissue: float = Field(
         0.15,
         ge=0,

@@ -282,6 +282,11 @@ class Plan:
         """Name of the benchmark's slide format."""
         return self.config.benchmarks[benchmark].format
 
+    def crop(self, benchmark: str) -> str:
+        """The flag for tiles of a width in pixels, of a format to which it matters."""
+        crop = self.config.tiling.crop
+        return f"--crop {crop}" if crop != "spot" and self.formats[benchmark].tile_is_spot else ""
+
     def counts_files(self, benchmark: str, slide: str) -> list[Path]:
         """Files that a slide's counts are read from."""
         return self.formats[benchmark].counts_files(self.dataset_of(benchmark, slide), slide)

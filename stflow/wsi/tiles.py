@@ -79,6 +79,7 @@ def make_tiles(
     tile_um: float,
     tile_px: int,
     min_tissue: float,
+    crop: str = "spot",
 ) -> None:
     """Cut the tile of every spot on tissue, or link the tiles that the format brings.
 
@@ -100,6 +101,8 @@ def make_tiles(
         Side of a tile as the encoder sees it, px.
     min_tissue
         Share of a tile that must be tissue.
+    crop
+        ``spot`` or ``pixels``, see `SlideFormat.side_um`.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def make_tiles(
     if reader.tiles == "ready":
         link_ready_tiles(source, spots, Path(out), tile_px)
         return
-    side_um = spots.diameter_um if reader.tile_is_spot else tile_um
+    side_um = reader.side_um(tile_um, spot_um=spots.diameter_um, mpp=spots.mpp, tile_px=tile_px, crop=crop)
     cut_tiles(source, spots, Path(out), tile_um=side_um, tile_px=tile_px, min_tissue=min_tissue)
 
 

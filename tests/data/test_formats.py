@@ -154,6 +154,53 @@ def test_stimage_reads_y_first_and_its_scale_from_the_spots_radius(
     assert all(path.parent.parent.name == technology for path in STImage(tmp_path).image_files("Breast", "S1"))
 
 
+def test_stimage_knows_the_technology_of_published_slides_before_they_are_there(tmp_path: Path) -> None:
+    layout, name = STImage(tmp_path), "GSE144239_GSM4565823"
+    (tmp_path / "ST" / "coord").mkdir(parents=True)
+    for slide in (name, "S1"):
+        (tmp_path / "ST" / "coord" / f"{slide}_coord.csv").touch()
+    assert (layout.technology(name), layout.technology("S1"), layout.technology("S2")) == ("Visium", "ST", "Visium")
+    assert layout.counts_files("Skin", name) == [
+        tmp_path / "Visium" / "gene_exp" / f"{name}_count.csv",
+        tmp_path / "Visium" / "coord" / f"{name}_coord.csv",
+    ]
+    assert layout.image_files("Skin", name) == [tmp_path / "Visium" / "image" / f"{name}.png"]
+
+
+@pytest.mark.parametrize("folder", ["gene_exp", "coord"])
+def test_stimage_takes_rows_with_and_without_the_slide_s_name(tmp_path: Path, folder: str) -> None:
+    write_stimage(tmp_path)
+    path = next((tmp_path / "Visium" / folder).iterdir())
+    path.write_text(path.read_text().replace("S1_", ""))
+    check(STImage(tmp_path).read_counts("Breast", "S1"), 0.5)
+
+
+def test_stimage_takes_the_coordinates_in_any_order_and_more_of_them(tmp_path: Path) -> None:
+    write_stimage(tmp_path)
+    path = tmp_path / "Visium" / "coord" / "S1_coord.csv"
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([head, *lines[::-1], "S1_999x999,1,2,55.0"]) + "\n")
+    check(STImage(tmp_path).read_counts("Breast", "S1"), 0.5)
+
+
+@pytest.mark.parametrize("folder", ["gene_exp", "coord"])
+def test_stimage_refuses_spots_that_have_two_rows(tmp_path: Path, folder: str) -> None:
+    write_stimage(tmp_path)
+    path = next((tmp_path / "Visium" / folder).iterdir())
+    path.write_text(path.read_text() + path.read_text().splitlines()[2] + "\n")
+    with pytest.raises(DataError, match=rf"{path.name}: 1 barcodes are not unique .first: 000x003.*each spot one row"):
+        STImage(tmp_path).read_counts("Breast", "S1")
+
+
+@pytest.mark.parametrize("folder", ["gene_exp", "coord"])
+def test_stimage_refuses_names_that_are_not_utf8(tmp_path: Path, folder: str) -> None:
+    write_stimage(tmp_path)
+    path = next((tmp_path / "Visium" / folder).iterdir())
+    path.write_bytes(path.read_bytes().replace(b"S1_000x003", b"S1_caf\xe9"))
+    with pytest.raises(IntegrityError, match=rf"{path.name} is not UTF-8 .*Save it as UTF-8"):
+        STImage(tmp_path).read_counts("Breast", "S1")
+
+
 def test_stimage_tables_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stflow.data.formats.stimage._ROWS", 2)
     write_stimage(tmp_path)
@@ -162,7 +209,7 @@ def test_stimage_tables_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_stimage_refuses_spots_without_a_place(tmp_path: Path) -> None:
     write_stimage(tmp_path, places=NAMES[:2])
-    with pytest.raises(DataError, match=r"1 of 3 spots of .*S1_count\.csv have no coordinates.*first: S1_001x002"):
+    with pytest.raises(DataError, match=r"1 of 3 spots of .*S1_count\.csv have no coordinates.*first: 001x002"):
         STImage(tmp_path).read_counts("Breast", "S1")
 
 
@@ -194,7 +241,16 @@ def test_stimage_reads_published_coordinates(tmp_path: Path) -> None:
     counts = STImage(tmp_path).read_counts("Breast", name)
     assert counts.barcodes[0] == "10x13"
     np.testing.assert_allclose(counts.centres_px[0], [1923.65, 2622.15])
-    assert counts.mpp == pytest.approx(0.92, abs=0.01)
+    assert counts.mpp == pytest.approx(100 / (2 * 54.328144511906295))
+    assert counts.spot_diameter_um == 100.0
+    # Spots of this technology stand 200 um apart: the scale is right, and x and y are not mixed up with the radius.
+    distance = np.linalg.norm(counts.centres_px[:, None] - counts.centres_px[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert np.median(distance.min(axis=1)) * counts.mpp == pytest.approx(200, rel=0.1)
+    # A barcode is column x row of the array, from the left and from the top.
+    column, row = np.array([name.split("x") for name in counts.barcodes], dtype=float).T
+    assert np.corrcoef(column, counts.centres_px[:, 0])[0, 1] > 0.99
+    assert np.corrcoef(row, counts.centres_px[:, 1])[0, 1] > 0.99
 
 
 # -- what no format may hand on ------------------------------------------------------------------------------
@@ -209,6 +265,50 @@ def refused(root: Path, words: str, kind: type[DataError] = DataError) -> None:
 def test_an_empty_slide_is_refused(tmp_path: Path) -> None:
     write_hest(tmp_path, matrix=np.zeros((0, 2)), names=[], spatial=np.zeros((0, 2)))
     refused(tmp_path, r"slide S1 .*st/S1\.h5ad. is empty: 0 spots, 2 genes\. Fetch its counts again")
+
+
+def write_any(layout: str, root: Path, matrix: np.ndarray, names: list[str] = NAMES) -> None:
+    """One slide in a format, with these counts and barcodes."""
+    if layout == "hest":
+        write_hest(root, matrix=matrix, names=names)
+    elif layout == "hest_bench":
+        write_bench(root, pixel_size=0.5)
+        write_h5ad(root / "IDC" / "adata" / "S1.h5ad", matrix, names)
+    else:
+        write_stimage(root)
+        rows = [f"S1_{name}" for name in names]
+        pd.DataFrame(matrix, rows, GENES).to_csv(root / "Visium" / "gene_exp" / "S1_count.csv")
+
+
+BAD = {
+    "negative": (np.where(COUNTS == 7, -2, COUNTS), NAMES, "its counts go down to -2.*Give raw counts"),
+    "fractional": (np.where(COUNTS == 7, 0.5, COUNTS), NAMES, "1 of its counts are not whole.*first: 0.5.*Give raw"),
+    "missing": (np.where(COUNTS == 7, np.nan, COUNTS), NAMES, "are not numbers .NaN.*Give raw counts"),
+    "repeated": (COUNTS, [NAMES[0], NAMES[1], NAMES[0]], "1 barcodes are not unique .first: 000x002"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Observation names are not unique")
+@pytest.mark.parametrize("problem", BAD)
+@pytest.mark.parametrize("layout", ["hest", "hest_bench", "stimage"])
+def test_every_format_refuses_bad_counts_and_names_the_slide(tmp_path: Path, layout: str, problem: str) -> None:
+    matrix, names, words = BAD[problem]
+    write_any(layout, tmp_path, matrix, names)
+    with pytest.raises(DataError, match=rf"S1.*{words}"):
+        make_counts(layout, tmp_path, "IDC", "S1", "P1", tmp_path / "s.h5ad")
+    assert not (tmp_path / "s.h5ad").exists()
+
+
+@pytest.mark.parametrize("layout", ["hest", "hest_bench"])
+@pytest.mark.parametrize("key", ["obs", "var"])
+def test_h5ad_names_that_are_not_utf8_are_refused(tmp_path: Path, layout: str, key: str) -> None:
+    write_any(layout, tmp_path, COUNTS)
+    path = FORMATS.get(layout)(tmp_path).counts_files("IDC", "S1")[0]
+    with h5py.File(path, "r+") as handle:
+        column = handle[key][handle[key].attrs["_index"]]
+        column[0] = b"caf\xe9"
+    with pytest.raises(IntegrityError, match=r"S1\.h5ad holds names that are not UTF-8 .*Write it again"):
+        make_counts(layout, tmp_path, "IDC", "S1", "P1", tmp_path / "s.h5ad")
 
 
 def test_repeated_barcodes_are_refused(tmp_path: Path) -> None:

@@ -131,6 +131,12 @@ def test_a_dataset_without_folds_and_without_a_reason_is_refused(tmp_path: Path)
         plan(tmp_path, TWO_FOLDS.replace("*", "paper"))
 
 
+def test_the_crop_concerns_formats_whose_tile_is_the_spot(tmp_path: Path) -> None:
+    pixels = {"tiling": {"crop": "pixels"}}
+    assert (stimage().crop("stimage"), stimage(**pixels).crop("stimage")) == ("", "--crop pixels")
+    assert plan(tmp_path, TWO_FOLDS, **pixels).crop("lab") == ""
+
+
 def test_maps_that_cannot_be_drawn_are_told_all_at_once(tmp_path: Path) -> None:
     maps = [{"benchmark": "lab", "slide": "s9", "gene": "A"}, {"benchmark": "hest", "slide": "s1", "gene": "A"}]
     with pytest.raises(ConfigError) as caught:

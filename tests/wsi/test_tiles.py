@@ -257,11 +257,13 @@ def test_truncated_patches_are_refused(make_slide: MakeSlide, tmp_path: Path) ->
 # -- a format whose tile is its spot -------------------------------------------------------------------------
 
 
-def test_stimage_tiles_are_squares_around_the_spot(make_slide: MakeSlide, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG", "PNG"])
+def test_stimage_tiles_are_squares_around_the_spot(make_slide: MakeSlide, tmp_path: Path, kind: str) -> None:
     made = make_slide()
     folder = tmp_path / "stimage" / "Visium" / "image"
     folder.mkdir(parents=True)
-    Image.fromarray(made.image).save(folder / "S1.png", format="TIFF")
+    Image.fromarray(made.image).save(folder / "S1.png", format=kind)
+    image = np.asarray(Image.open(folder / "S1.png"))
     make_tiles("stimage", tmp_path / "stimage", "Breast", "S1", made.slide_file, tmp_path / "t.h5",
                tile_um=112.0, tile_px=224, min_tissue=0.15)  # fmt: skip
     with h5py.File(tmp_path / "t.h5") as tiles:
@@ -269,5 +271,32 @@ def test_stimage_tiles_are_squares_around_the_spot(make_slide: MakeSlide, tmp_pa
         assert tiles["coords"].attrs["patch_size_src"] == 110
         assert tiles.attrs["tile_px"] == 224
         x, y = tiles["coords"][0]
-        expected = Image.fromarray(made.image[y : y + 110, x : x + 110]).resize((224, 224), Image.Resampling.BILINEAR)
+        expected = Image.fromarray(image[y : y + 110, x : x + 110]).resize((224, 224), Image.Resampling.BILINEAR)
         assert np.abs(tiles["img"][0].astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_stimage_tiles_may_be_224_pixels_as_they_are(make_slide: MakeSlide, tmp_path: Path) -> None:
+    made = make_slide()
+    folder = tmp_path / "stimage" / "Visium" / "image"
+    folder.mkdir(parents=True)
+    Image.fromarray(made.image).save(folder / "S1.png")
+    make_tiles("stimage", tmp_path / "stimage", "Breast", "S1", made.slide_file, tmp_path / "t.h5",
+               tile_um=112.0, tile_px=224, min_tissue=0.15, crop="pixels")  # fmt: skip
+    with h5py.File(tmp_path / "t.h5") as tiles:
+        assert tiles["coords"].attrs["patch_size_src"] == 224
+        for tile, (x, y), centre in zip(tiles["img"], tiles["coords"], tiles["centres"], strict=True):
+            np.testing.assert_array_equal((x, y), (centre - 112).astype(int))
+            if min(x, y) >= 0 and max(x, y) + 224 <= len(made.image):
+                np.testing.assert_array_equal(tile, made.image[y : y + 224, x : x + 224])
+
+
+@pytest.mark.parametrize("mpp", [55 / 110, 100 / (2 * 54.328144511906295), 0.21, 0.3, 0.7])
+def test_224_pixels_are_never_one_short_by_rounding(tmp_path: Path, mpp: float) -> None:
+    from stflow.data.formats.hest import Hest
+    from stflow.data.formats.stimage import STImage
+
+    values = {"spot_um": 55.0, "mpp": mpp, "tile_px": 224}
+    side = STImage(tmp_path).side_um(112.0, **values, crop="pixels") / mpp
+    assert (side // 2, round(side)) == (112, 224)
+    assert STImage(tmp_path).side_um(112.0, **values, crop="spot") == 55.0
+    assert {Hest(tmp_path).side_um(112.0, **values, crop=crop) for crop in ("spot", "pixels")} == {112.0}

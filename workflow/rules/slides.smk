@@ -49,9 +49,10 @@ rule tile:
         tile_um=CONFIG.tiling.tile_um,
         tile_px=CONFIG.tiling.tile_px,
         min_tissue=CONFIG.tiling.min_tissue,
+        crop=lambda wildcards: PLAN.crop(wildcards.benchmark),
     message:
         "Cut the tiles of {wildcards.benchmark}/{wildcards.slide}."
     shell:
         "stflow tile --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
         " --slide {wildcards.slide:q} --slide-file {input.slide:q} --out {output:q} --tile-um {params.tile_um}"
-        " --tile-px {params.tile_px} --min-tissue {params.min_tissue} > {log:q} 2>&1"
+        " --tile-px {params.tile_px} --min-tissue {params.min_tissue} {params.crop} > {log:q} 2>&1"

@@ -64,6 +64,27 @@ class SlideFormat(ABC):
             Files that are missing, cut short, empty, or do not fit each other.
         """
 
+    def side_um(self, tile_um: float, *, spot_um: float, mpp: float, tile_px: int, crop: str) -> float:
+        """Side of a tile that is cut from the image, um.
+
+        Parameters
+        ----------
+        tile_um
+            The configured side; taken unless the tile is the spot.
+        spot_um, mpp
+            Diameter of the slide's spots, um; um per level-0 px.
+        tile_px
+            Side of a tile as the encoder sees it, px.
+        crop
+            Where the tile is the spot, ``spot``: as wide as that; ``pixels``: ``tile_px`` level-0 px, not resampled.
+        """
+        if not self.tile_is_spot:
+            return tile_um
+        if crop == "spot":
+            return spot_um
+        side = tile_px * mpp
+        return side if side / mpp >= tile_px else float(np.nextafter(side, np.inf))  # never a pixel short by rounding
+
     def gene_list_file(self, dataset: str) -> Path | None:
         """Where the dataset's own gene list (``{"genes": [...]}``) is, or would be; None if the format knows none."""
         return None

@@ -41,6 +41,8 @@ def read_h5ad_counts(path: Path, slide: str, mpp: float) -> Counts:
         raise DataError(f"slide {slide}: no counts at {path}. Fetch or make them, or correct the benchmark's root.")
     try:
         adata = anndata.read_h5ad(path)
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path} holds names that are not UTF-8 ({error}). Write it again as UTF-8.") from error
     except (OSError, KeyError) as error:
         raise IntegrityError(
             f"{path} is not a whole AnnData file ({error}): it was cut short. Fetch or make it again."
