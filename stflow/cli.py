@@ -303,6 +303,14 @@ def figure_biomarker(
     make_biomarker(predictions, slide, gene, tiles, pdf, png, image, colormap)
 
 
+@app.command("publish-genes")
+def publish_genes(results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results")) -> None:
+    """Copy the gene lists of the paper's datasets to resources/genes, where there is none yet."""
+    from stflow.data.publish import publish_genes
+
+    print("\n".join(map(str, publish_genes(results))))
+
+
 @app.command()
 def show(results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results")) -> None:
     """Print a results folder's tables, and where its figures and its report are."""

@@ -83,16 +83,16 @@ def make_genes(
     folds = Manifest.read(manifest, by_slide=by_slide)
     indices = folds.folds(dataset, protocol)
     layout = Layout(Path(results))
-    slides = (read_slide(layout.slide(benchmark, name)) for name in folds.slides(dataset))
+    slides = {name: layout.slide(benchmark, name) for name in folds.slides(dataset)}
     words = RECIPES[recipe].words
     if choice in ("official", "list") and gene_list is not None:
-        genes = listed_genes(gene_list, slides)
+        genes = listed_genes(gene_list, map(read_slide, slides.values()))
         source = f"{'the dataset' if choice == 'official' else 'the user'}'s own list, {gene_list.name}"
         chosen = dict.fromkeys(indices, genes)
     elif choice == "list":
         raise GeneError(f"{where}: no gene list is named. Give its path.")
     else:
-        sums = {slide.name: GeneSums.of(slide) for slide in slides}
+        sums = {name: GeneSums.of(read_slide(path)) for name, path in slides.items()}
         if choice == "train":
             source = f"{words} on each fold's development slides"
             shared = set.intersection(*(set(slide.genes) for slide in sums.values()))

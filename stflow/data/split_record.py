@@ -33,7 +33,11 @@ def record_splits(
     SplitError, LeakageError
         See `stflow.data.splits.Manifest`.
     """
-    splits = Manifest.read(manifest, by_slide=by_slide)
+    write_text(out, splits_csv(Manifest.read(manifest, by_slide=by_slide), datasets, protocols))
+
+
+def splits_csv(splits: Manifest, datasets: Sequence[str], protocols: Sequence[str]) -> str:
+    """Text of the record of some datasets and protocols of a split manifest."""
     text = io.StringIO()
     writer = csv.DictWriter(text, RECORD_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -47,7 +51,7 @@ def record_splits(
                     writer.writerow(of_all | row | {"fold": index, "select_by": fold.select_by})
             if reason := splits.reason(dataset, protocol):
                 writer.writerow(of_all | {"role": "none", "reason": reason})
-    write_text(out, text.getvalue())
+    return text.getvalue()
 
 
 def _roles(fold: Fold) -> list[tuple[str, str]]:

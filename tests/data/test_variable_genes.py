@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import cache
+from pathlib import Path
 
 import anndata
 import numpy as np
@@ -14,6 +16,8 @@ from scipy import sparse
 from stflow.data.slide import Slide
 from stflow.data.variable_genes import GeneSums, stand_in, variable_genes
 from stflow.errors import GeneError
+
+COUNTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "her2st" / "counts"
 
 
 def slide_of(name: str, genes: list[str], counts: np.ndarray) -> Slide:
@@ -68,6 +72,27 @@ def test_recipes_are_their_plain_reading(recipe: str, min_share: float | None, s
         assert set(genes) == plain_reading(slides, k, dense=dense, min_share=min_share)
         assert genes == sorted(genes)
         assert genes == variable_genes(sums[::-1], k, "test", recipe=recipe)
+
+
+@cache
+def real_sections() -> list[Slide]:
+    slides = []
+    for path in sorted(COUNTS.glob("*.tsv.gz")):
+        table = pd.read_csv(path, sep="\t", index_col=0)
+        slides.append(slide_of(path.name[:2], list(table.columns), table.to_numpy(dtype=np.float32)))
+    return slides
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not COUNTS.is_dir(), reason=f"no her2st counts at {COUNTS}")
+@pytest.mark.parametrize(("recipe", "min_share"), [("hest", 0.1), ("stimage", None)])
+def test_recipes_are_their_plain_reading_on_real_sections(recipe: str, min_share: float | None) -> None:
+    slides = real_sections()
+    assert len(slides) == 6
+    assert len({slide.genes for slide in slides}) > 1
+    genes = variable_genes([GeneSums.of(slide) for slide in slides], 50, "her2st", recipe=recipe)
+    assert len(genes) == 50
+    assert set(genes) == plain_reading(slides, 50, dense=False, min_share=min_share)
 
 
 def test_the_recipes_differ_in_rare_genes_alone() -> None:
