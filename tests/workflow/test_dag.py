@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from stflow.config import load
+from stflow.config import load, validate
 from stflow.workflow import Plan
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,23 @@ def test_a_nested_key_can_be_set_on_the_command_line(tree) -> None:
     record = yaml.safe_load((tree.root / "results/her2st/config.yaml").read_text())
     assert record["benchmarks"]["her2st"]["pack"] == "some where"
     assert record["benchmarks"]["her2st"]["format"] == "hest"
+
+
+def test_datasets_without_leak_free_folds_do_not_stop_the_others(tree) -> None:
+    """STImage-1K4M's seven organs: three have no clean fold, and all have the paper's."""
+    values = {"benchmarks": {"stimage": {"format": "stimage", "root": "organs", "split_by_slide": True}}}
+    values |= {"encoders": ["classical"], "methods": ["mean"], "seeds": [0]}
+    (tree.root / "organs.yaml").write_text(yaml.safe_dump(values))
+    plan = Plan(validate(values))
+    for slide in plan.slides("stimage"):
+        for path in (*plan.counts_files("stimage", slide), *plan.image_files("stimage", slide)):
+            (tree.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree.root / path).touch()
+    planned = tree.planned("--configfile", "organs.yaml")
+    expected = {"splits": 1, "counts": 146, "genes": 7 + 4, "train": 7 * 3 + 10, "evaluate": 7 + 4, "table1": 1}
+    assert {rule: planned.count[rule] for rule in expected} == expected
+    assert "Choose the genes of stimage/Prostate for the paper protocol." in planned.messages
+    assert "Choose the genes of stimage/Prostate for the clean protocol." not in planned.messages
 
 
 def test_named_targets(tree) -> None:
