@@ -50,11 +50,9 @@ def _datasets() -> tuple[list[str], Iterable[list[object]]]:
 
 
 def _patients(names: set[str]) -> str:
-    """How many patients, or of how many studies they are where a manifest knows no more."""
-    studies = sum(name.startswith(STUDY) for name in names)
-    known = str(len(names) - studies) if len(names) > studies or not studies else ""
-    unknown = f"unknown, {studies} " + ("study" if studies == 1 else "studies") if studies else ""
-    return " + ".join(filter(None, [known, unknown]))
+    """How many patients are known, and ``?`` where some slides' study is all that is known."""
+    known = sum(not name.startswith(STUDY) for name in names)
+    return " + ".join([*([str(known)] if known else []), *(["?"] if known < len(names) else [])])
 
 
 def _encoders() -> tuple[list[str], Iterable[list[object]]]:

@@ -199,7 +199,7 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     if not path.is_file():
         raise SplitError(f"no split manifest at {path}. Write one with the columns {', '.join(COLUMNS)}.")
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8-sig") as handle:  # spreadsheets put a mark in front
             reader = csv.DictReader(handle)
             absent = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
             if absent:

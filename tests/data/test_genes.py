@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from stflow.data.genes import listed_genes, make_genes
+from stflow.data.genes import listed_genes, make_genes, read_gene_list
 from stflow.data.slide import Slide, write_slide
 from stflow.errors import DataError, GeneError, LeakageError
 from stflow.layout import Layout
 
+BENCH = Path(__file__).resolve().parents[3] / "shared" / "data" / "hest_bench"
 N, VARIABLE = 100, ("V1", "V2", "V3")
 STABLE = tuple(f"G{index:03d}" for index in range(400))
 GENES = (*STABLE, *VARIABLE, "BLANK-1", "NegControl", "RARE")
@@ -154,6 +155,21 @@ def test_a_list_that_is_not_named_is_told(tmp_path: Path) -> None:
     manifest = write(tmp_path, [make("A", 0), make("T", 1)], {"0": ("T",)})
     with pytest.raises(GeneError, match="no gene list is named"):
         chosen(tmp_path, manifest, "clean", "list")
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not BENCH.is_dir(), reason=f"no hest-bench gene lists at {BENCH}")
+def test_the_published_lists_are_of_the_recipe_s_form() -> None:
+    """Ten lists of fifty genes in alphabetical order, no control probe, and the paper's biomarkers among them."""
+    lists = {path.parent.name: read_gene_list(path) for path in BENCH.glob("*/var_50genes.json")}
+    assert len(lists) == 10
+    for genes in lists.values():
+        assert len(genes) == 50
+        assert genes == sorted(genes)
+        assert not [gene for gene in genes if "BLANK" in gene or "Control" in gene]
+    assert {"GATA3", "ERBB2"} < set(lists["IDC"])
+    assert "UBE2C" in lists["LUNG"]
+    assert "VWF" in lists["SKCM"]
 
 
 def test_a_list_with_a_missing_gene_names_gene_and_slides(tmp_path: Path) -> None:

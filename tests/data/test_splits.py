@@ -127,6 +127,11 @@ def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         Manifest.read(tmp_path / "mine.csv")
 
 
+def test_the_mark_that_spreadsheets_put_in_front_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(HEAD + THREE, encoding="utf-8-sig")
+    assert Manifest.read(tmp_path / "mine.csv").datasets() == ["D"]
+
+
 def with_reason(folder: Path, rows: str) -> Manifest:
     path = folder / "mine.csv"
     path.write_text(HEAD.strip() + ",reason\n" + rows)
