@@ -166,6 +166,27 @@ def test_another_seed_trains_its_runs_only(tree) -> None:
     assert (again["train"], again["predict"], again["evaluate"]) == (2, 2, 1)
 
 
+def test_another_number_of_genes_chooses_and_trains_again_and_cuts_no_tile(tree) -> None:
+    write_config(tree, genes={"n": 20})
+    again = rerun(tree).count
+    assert (again["genes"], again["train"], again["predict"]) == (1, 4, 4)
+    assert not again.keys() & {"counts", "tile", "embed", "splits"}
+
+
+def test_the_crop_of_another_format_cuts_nothing_again(tree) -> None:
+    write_config(tree, tiling={"crop": "pixels"})
+    assert rerun(tree).count == {"report": 1}, "the report shows the configuration"
+
+
+def test_a_changed_role_writes_the_folds_again(tree) -> None:
+    manifest = tree.root / "lab.csv"
+    text = manifest.read_text()
+    manifest.write_text(text.replace("D,s2,ps2,*,0,train", "D,s2,ps2,*,0,val"))
+    again = rerun(tree).count
+    manifest.write_text(text)
+    assert (again["splits"], again["genes"], again["table1"]) == (1, 1, 1)
+
+
 def test_a_colour_map_redraws_the_maps_only(tree) -> None:
     write_config(tree, figures={**CONFIG["figures"], "colormap": "cividis"})
     assert rerun(tree).count == {"biomarker": 1, "report": 1}
