@@ -188,6 +188,34 @@ def genes(
 
 
 @app.command()
+def audit(
+    config: Annotated[Path, typer.Option(help="Configuration file.")] = Path("config/config.yaml"),
+    results: Annotated[Path | None, typer.Option(help="Results folder; default: the configuration's.")] = None,
+) -> None:
+    """Check every fold for leaks: patients, tissue, doubled slides, genes, epoch. Fails if a clean fold leaks."""
+    from stflow.config import load
+    from stflow.report.audit import print_audit
+
+    loaded = load(config)
+    print_audit(loaded if results is None else loaded.model_copy(update={"results": results}))
+
+
+@app.command("audit-dataset")
+def audit_dataset(
+    results: Results,
+    benchmark: Annotated[str, typer.Option(help="Benchmark.")],
+    dataset: Annotated[str, typer.Option(help="Dataset.")],
+    protocol: Annotated[str, typer.Option(help="paper or clean.")],
+    manifest: ManifestPath,
+    out: Out,
+) -> None:
+    """Check the folds of one dataset for leaks, and write what was found; clean folds that leak are refused."""
+    from stflow.data.audit import make_audit
+
+    make_audit(results, benchmark, dataset, protocol, manifest, out)
+
+
+@app.command()
 def train(
     results: Results,
     run: RunName,
@@ -273,6 +301,18 @@ def table_calibration(
     from stflow.report.calibration import make_calibration
 
     make_calibration(metrics or [], csv, md, _words(methods))
+
+
+@table_app.command("audit")
+def table_audit(
+    audits: Annotated[list[Path], typer.Argument(help="Audits of datasets and protocols.")],
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+) -> None:
+    """What leaks in the folds of every dataset, by protocol."""
+    from stflow.report.audit import make_audit_table
+
+    make_audit_table(audits, csv, md)
 
 
 @table_app.command("page")

@@ -8,6 +8,7 @@ All paths hang below one results folder::
     tiles/<benchmark>/<slide>.h5                  img (N, 224, 224, 3) uint8, coords, barcode
     features/<encoder>/<benchmark>/<slide>.h5     features (N, D), barcodes, coords
     genes/<benchmark>/<dataset>/<protocol>.json   the genes of every fold
+    audit/<benchmark>/<dataset>/<protocol>.json   what leaks in every fold
     runs/<run>/{model.safetensors, history.csv, run.json, predictions.h5ad}
     metrics/<group>.parquet                       long: gene x slide x fold x seed x metric
     tables/, figures/, report.html
@@ -100,6 +101,9 @@ class Layout:
 
     def genes(self, benchmark: str, dataset: str, protocol: str) -> Path:
         return self.results / "genes" / benchmark / dataset / f"{protocol}.json"
+
+    def audit(self, benchmark: str, dataset: str, protocol: str) -> Path:
+        return self.results / "audit" / benchmark / dataset / f"{protocol}.json"
 
     def run_dir(self, run: Run | str) -> Path:
         return self.results / "runs" / str(run)

@@ -303,6 +303,14 @@ class Plan:
         """Slide files of these slides."""
         return [self.layout.slide(benchmark, slide) for slide in slides]
 
+    def tile_paths(self, benchmark: str, slides: Iterable[str]) -> list[Path]:
+        """Tiles files of these slides."""
+        return [self.layout.tiles(benchmark, slide) for slide in slides]
+
+    def audits(self, *, benchmark: str, dataset: str, protocol: str, **_: str) -> list[Path]:
+        """The audit that a training waits for: under the clean protocol, which refuses a fold that leaks."""
+        return [self.layout.audit(benchmark, dataset, protocol)] if protocol == "clean" else []
+
     def feature_paths(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """Features files of these slides."""
         return [self.layout.features(encoder, benchmark, slide) for slide in slides]

@@ -41,6 +41,9 @@ def make_genes(
 ) -> None:
     """Write ``genes/<benchmark>/<dataset>/<protocol>.json``: the genes of every fold.
 
+    ``chosen_on`` names the slides whose counts decided a fold's list. A list that came with the dataset counts as
+    chosen on all of its slides, as the published ones were; of the user's own list nothing is known.
+
     Parameters
     ----------
     results
@@ -85,9 +88,12 @@ def make_genes(
     layout = Layout(Path(results))
     slides = {name: layout.slide(benchmark, name) for name in folds.slides(dataset)}
     words = RECIPES[recipe].words
+    chosen_on = {index: tuple(slides) for index in indices}
     if choice in ("official", "list") and gene_list is not None:
         genes = listed_genes(gene_list, map(read_slide, slides.values()))
         source = f"{'the dataset' if choice == 'official' else 'the user'}'s own list, {gene_list.name}"
+        if choice == "list":
+            chosen_on = {}
         chosen = dict.fromkeys(indices, genes)
     elif choice == "list":
         raise GeneError(f"{where}: no gene list is named. Give its path.")
@@ -95,10 +101,11 @@ def make_genes(
         sums = {name: GeneSums.of(read_slide(path)) for name, path in slides.items()}
         if choice == "train":
             source = f"{words} on each fold's development slides"
+            chosen_on = {index: folds.fold(dataset, protocol, index).development for index in indices}
             shared = set.intersection(*(set(slide.genes) for slide in sums.values()))
             chosen = {}
             for index in indices:
-                seen = [sums[name] for name in folds.fold(dataset, protocol, index).development]
+                seen = [sums[name] for name in chosen_on[index]]
                 chosen[index] = variable_genes(seen, n_genes, f"{where} fold {index}", recipe=recipe, among=shared)
         else:
             source = f"{words} on all slides"
@@ -113,6 +120,7 @@ def make_genes(
             "choice": choice,
             "source": source,
             "folds": {str(index): list(chosen[index]) for index in indices},
+            "chosen_on": {str(index): list(names) for index, names in chosen_on.items()},
         },
     )
 

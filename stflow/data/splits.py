@@ -132,8 +132,8 @@ class Manifest:
         rows = [row for row in self._of(dataset) if row["protocol"] in (protocol, "*") and row["role"] == "none"]
         return rows[0]["reason"] if rows else ""
 
-    def fold(self, dataset: str, protocol: str, index: int) -> Fold:
-        """Train, select and test slides of one fold.
+    def fold(self, dataset: str, protocol: str, index: int, *, refuse: bool = True) -> Fold:
+        """Train, select and test slides of one fold; ``refuse=False`` gives one that leaks too, to be audited.
 
         Raises
         ------
@@ -149,7 +149,8 @@ class Manifest:
         where = f"{self.benchmark}/{dataset} fold {index} ({protocol})"
         if not train or not test:
             raise SplitError(f"{where} has {len(train)} training and {len(test)} test slides. Mend the split manifest.")
-        self._refuse_leakage(where, dataset, protocol, {"train": train, "val": val, "test": test})
+        if refuse:
+            self._refuse_leakage(where, dataset, protocol, {"train": train, "val": val, "test": test})
         if val:
             return Fold(index, train, val, test, "val")
         if protocol == "paper":

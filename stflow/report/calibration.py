@@ -14,9 +14,9 @@ from stflow.errors import DataError
 from stflow.evaluation.aggregate import GROUP, average_datasets, failures, read_metrics, run_scores, summarise
 from stflow.evaluation.metrics import COVERAGE
 from stflow.io import write_text
-from stflow.report.render import format_table, with_spread
+from stflow.report.render import format_table, to_csv, with_spread
 from stflow.report.style import method_label
-from stflow.report.table1 import failed_section, method_order, records, to_csv
+from stflow.report.table1 import failed_section, method_order, records
 
 if TYPE_CHECKING:
     import pandas as pd

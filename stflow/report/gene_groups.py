@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from stflow.errors import GeneError
 from stflow.evaluation.aggregate import GROUP, failures, read_metrics, run_scores, summarise
 from stflow.io import read_json, write_text
-from stflow.report.render import MISSING, format_table, mark, number, ranks, with_spread
+from stflow.report.render import MISSING, format_table, mark, number, ranks, to_csv, with_spread
 from stflow.report.style import method_label
-from stflow.report.table1 import HOW_TO_READ, Method, failed_section, method_order, records, to_csv
+from stflow.report.table1 import HOW_TO_READ, Method, failed_section, method_order, records
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,14 @@ In markdown the best of a row is **bold** and the second <u>underlined</u>; `to_
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 DECIMALS = 3
 MISSING = "-"
@@ -58,6 +61,22 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], n_labels:
 
     rule = ["-" * width if column < n_labels else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     return "\n".join([join(lines[0]), join(rule), *map(join, lines[1:])])
+
+
+def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with six decimals; what is undefined stays empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_field(row[name]) for name in columns])
+    return text.getvalue()
+
+
+def _field(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
 def show(path: Path) -> str:

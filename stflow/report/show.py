@@ -8,9 +8,12 @@ from stflow.errors import DataError
 from stflow.layout import Layout
 from stflow.report.render import show
 
+#: Tables of what went in rather than what came out: printed after the others.
+_LAST = ("audit", "datasets")
+
 
 def print_results(results: Path) -> None:
-    """Print the tables of a finished run, Table 1 first, then the paths of all that can be opened.
+    """Print the tables of a finished run, Table 1 first and the audit last, then the paths of all that can be opened.
 
     Raises
     ------
@@ -21,7 +24,7 @@ def print_results(results: Path) -> None:
     first = layout.table("table1", "md")
     if not first.is_file():
         raise DataError(f"no {first}: nothing has been made in {results} yet. Run `snakemake table1` first.")
-    pages = [first, *sorted(page for page in first.parent.rglob("*.md") if page != first)]
+    pages = sorted(first.parent.rglob("*.md"), key=lambda page: (page != first, _is_last(first.parent, page), page))
     for page in pages:
         print(show(page))
     print(f"tables   {first.parent}")
@@ -29,3 +32,7 @@ def print_results(results: Path) -> None:
         print(f"figure   {figure}")
     if layout.report.is_file():
         print(f"report   {layout.report}")
+
+
+def _is_last(tables: Path, page: Path) -> bool:
+    return page.relative_to(tables).with_suffix("").parts[0] in _LAST

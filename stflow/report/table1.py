@@ -6,8 +6,6 @@ them what was scored, what was undefined and what failed. Both come from the sam
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ from stflow.evaluation.aggregate import (
 )
 from stflow.io import write_text
 from stflow.report.published import printed, printed_average
-from stflow.report.render import MISSING, format_table, mark, ranks, with_spread
+from stflow.report.render import MISSING, format_table, mark, ranks, to_csv, with_spread
 from stflow.report.style import method_label
 
 if TYPE_CHECKING:
@@ -117,16 +115,6 @@ def records(summary: pd.DataFrame, columns: Sequence[Method]) -> list[dict[str, 
             columns.index((row["method"], row["variant"])),
         ),
     )
-
-
-def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with six decimals; what is undefined stays empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_field(row[name]) for name in columns])
-    return text.getvalue()
 
 
 def to_markdown(
@@ -223,9 +211,3 @@ def _add_printed(summary: list[dict[str, Any]]) -> None:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _field(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else value

@@ -9,13 +9,19 @@ from stflow.report.show import print_results
 
 
 def test_tables_come_first_and_then_where_the_rest_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("tables/gene_groups/demo.md", "tables/table1.md", "figures/a/GATA3.png", "report.html"):
+    for name in (
+        "tables/audit.md",
+        "tables/gene_groups/demo.md",
+        "tables/table1.md",
+        "figures/a/GATA3.png",
+        "report.html",
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"# {path.stem}\n\n| dataset | STFlow |\n| --- | ---: |\n| IDC | **0.500** |\n")
     print_results(tmp_path)
     printed = capsys.readouterr().out
-    order = [printed.index(text) for text in ("table1", "demo", "GATA3.png", "report.html")]
+    order = [printed.index(text) for text in ("table1", "demo", "audit", "GATA3.png", "report.html")]
     assert order == sorted(order)
     assert "0.500 *" in printed
 

@@ -24,6 +24,8 @@ def test_the_demo_plans_every_run_once(tree) -> None:
         "tile": slides,
         "embed": slides,
         "genes": 4,
+        "audit_dataset": 4,
+        "audit": 1,
         "train": len(plan.trainings()),
         "predict": len(runs),
         "evaluate": len(plan.groups()),
@@ -132,6 +134,18 @@ def test_a_fold_with_a_patient_on_both_sides_stops_the_workflow(tree) -> None:
     done = tree.snakemake("--dry-run", "--configfile", "leak.yaml")
     assert done.returncode == 1
     assert "patient p1 is in both train and test, so scores would leak" in done.stdout
+
+
+def test_a_clean_training_waits_for_its_audit(tree) -> None:
+    """The paper protocol's leaks are reported, and stop nothing."""
+    clean, paper = (
+        tree.planned(
+            f"results/demo/runs/demo_hest/DEMO_IDC/classical/mean/default/{protocol}/fold0/seed0/run.json", *DEMO
+        )
+        for protocol in ("clean", "paper")
+    )
+    assert (clean.count["audit_dataset"], clean.count["train"]) == (1, 1)
+    assert (paper.count["audit_dataset"], paper.count["train"]) == (0, 1)
 
 
 def test_lint_finds_nothing(tree) -> None:

@@ -19,6 +19,7 @@ CONFIG = {
 }
 DENOISER = "stflow/models/stflow/denoiser.py"
 TABLE = {"table1": 1, "table1_page": 1}
+AUDIT = {"audit": 1, "audit_page": 1}
 #: Any line of code will do; all modules of the package begin with this one.
 FUTURE = "from __future__ import annotations"
 
@@ -94,6 +95,12 @@ def test_editing_a_figure_redraws_it_only(tree) -> None:
 def test_editing_a_table_remakes_it_only(tree) -> None:
     tree.edit("stflow/report/table1.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
     assert rerun(tree).count == {**TABLE, "report": 1}
+
+
+def test_editing_the_audit_retrains_nothing(tree) -> None:
+    """Though a clean training waits for it."""
+    tree.edit("stflow/data/duplicates.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    assert rerun(tree).count == {"audit_dataset": 1, **AUDIT, "report": 1}
 
 
 def test_editing_the_scores_retrains_nothing(tree) -> None:

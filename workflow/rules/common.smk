@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from stflow.config import validate as check_config
+from stflow.data.known_patients import KNOWN
 from stflow.encoders import ENCODERS
 from stflow.errors import StflowError
 from stflow.layout import Group, Run

@@ -234,6 +234,8 @@ rule tables_and_figures:
     input:
         rules.table1.output,
         rules.table1_page.output,
+        rules.audit.output,
+        rules.audit_page.output,
         rules.gene_groups.input,
         [PATHS.table("calibration", suffix) for suffix in ("csv", "html") if PLAN.sampled_groups()],
         rules.biomarkers.input,

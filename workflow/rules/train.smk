@@ -69,6 +69,8 @@ rule train:
             PLAN.learning_slides(run_of(wildcards)),
         ),
         genes=PATHS.genes("{benchmark}", "{dataset}", "{protocol}"),
+        # Ancient: it must be there, but an audit that is made again trains nothing again.
+        audit=lambda wildcards: [ancient(path) for path in PLAN.audits(**wildcards)],
         code=CODE("train", "{method}"),
     output:
         model=PATHS.model(RUN),
