@@ -315,6 +315,21 @@ def table_audit(
     make_audit_table(audits, csv, md)
 
 
+@table_app.command("datasets")
+def table_datasets(
+    results: Results,
+    benchmark: Annotated[str, typer.Option(help="Benchmark.")],
+    manifest: ManifestPath,
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+    datasets: Annotated[str, typer.Option(help="Datasets to show, comma between; default: all.")] = "",
+) -> None:
+    """Slides, patients, folds and spots of a benchmark's datasets (tables 7 and 8)."""
+    from stflow.report.datasets import make_datasets
+
+    make_datasets(results, benchmark, manifest, _words(datasets), csv, md)
+
+
 @table_app.command("page")
 def table_page(
     md: Annotated[Path, typer.Option(help="Markdown to read.")],
@@ -349,6 +364,21 @@ def publish_genes(results: Annotated[Path, typer.Argument(help="Results folder."
     from stflow.data.publish import publish_genes
 
     print("\n".join(map(str, publish_genes(results))))
+
+
+@figure_app.command("histograms")
+def figure_histograms(
+    datasets: Annotated[list[str], typer.Argument(help="benchmark/dataset=slide,slide: one panel each.")],
+    results: Results,
+    protocol: Annotated[str, typer.Option(help="Protocol whose genes are shown apart.")],
+    pdf: Annotated[Path, typer.Option(help="PDF to write.")],
+    png: Annotated[Path, typer.Option(help="PNG to write.")],
+) -> None:
+    """Measured counts of whole datasets, with mean and standard deviation (figure 2)."""
+    from stflow.report.histograms import make_histograms
+
+    panels = [(name, _words(slides)) for name, _, slides in (text.partition("=") for text in datasets)]
+    make_histograms(results, panels, protocol, pdf, png)
 
 
 @app.command()

@@ -174,6 +174,10 @@ class Figures(Model):
 
     biomarkers: list[Biomarker] = Field(default_factory=list, description="maps of measured and predicted expression")
     biomarker_protocol: Protocol = Field("clean", description="protocol whose predictions are drawn")
+    histograms: list[str] | None = Field(
+        None,
+        description="benchmark/dataset whose counts are drawn; default: those of the paper's figure 2 that are run",
+    )
     colormap: str = Field("coolwarm", description="matplotlib colour map; `cividis` is safe for the colour-blind")
 
 

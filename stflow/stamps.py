@@ -39,8 +39,10 @@ STAGES: Mapping[str, str] = {
     "gene-groups": "stflow.report.gene_groups",
     "calibration": "stflow.report.calibration",
     "audit-table": "stflow.report.audit",
+    "datasets": "stflow.report.datasets",
     "page": "stflow.report.page",
     "biomarker": "stflow.report.biomarker",
+    "histograms": "stflow.report.histograms",
 }
 
 

@@ -50,6 +50,8 @@ HER2ST_SECTION_FILES = ("wsis/{slide}.tif", "st/{slide}.h5ad", "metadata/{slide}
 #: (source, format) of benchmarks whose source brings the datasets' own gene lists, where the format keeps them.
 BRINGS_GENE_LISTS = frozenset({("demo", "hest"), ("hub", "hest_bench")})
 
+#: Datasets whose expression the paper's figure 2 shows.
+PAPER_HISTOGRAMS = (("hest", "IDC"), ("hest", "COAD"), ("hest", "LUNG"), ("hest", "SKCM"))
 #: Name of a biomarker map, below figures/.
 BIOMARKER = "biomarkers/{encoder}/{benchmark}/{slide}/{gene}"
 
@@ -122,6 +124,11 @@ class Plan:
                 if path not in GENE_CHOICES and not Path(path).is_file():
                     problems.append(f"genes.{protocol} of benchmark {name}: no gene list at {path}")
         figures = self.config.figures
+        problems += [
+            f"figures.histograms: no dataset {name!r} in this configuration; write benchmark/dataset"
+            for name in figures.histograms or []
+            if not self.folds.get((*name.partition("/")[::2], self.config.protocols[0]))
+        ]
         if figures.biomarkers and figures.biomarker_protocol not in self.config.protocols:
             problems.append(f"figures.biomarker_protocol: {figures.biomarker_protocol!r} is not among protocols")
         else:
@@ -350,6 +357,18 @@ class Plan:
             for name, entry in self.config.benchmarks.items()
             if entry.gene_groups is not None
         }
+
+    def first_folds(self, benchmark: str) -> list[str]:
+        """The first fold of every dataset in words."""
+        every = (self.folds[benchmark, name, self.config.protocols[0]] for name in self.config.datasets(benchmark))
+        return [_describe(fold) for folds in every for fold in list(folds.values())[:1]]
+
+    def histograms(self) -> list[tuple[str, str]]:
+        """(benchmark, dataset) of every panel: as configured, else those of the paper's figure that are run."""
+        wanted = self.config.figures.histograms
+        if wanted is None:
+            return [key for key in PAPER_HISTOGRAMS if self.folds.get((*key, self.config.protocols[0]))]
+        return [(benchmark, dataset) for benchmark, _, dataset in (name.partition("/") for name in wanted)]
 
     # -- biomarker maps --------------------------------------------------------------------------------------
 

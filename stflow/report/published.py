@@ -22,6 +22,8 @@ _ENCODERS = {"ciga": "Ciga", "uni": "UNI", "gigapath": "Gigapath"}
 _DATASETS = {"LYMPH_IDC": "LYMPH"}
 #: The encoder of STFlow in the main table; table 12 has the others, for HEST alone.
 _STFLOW_ENCODER = "uni"
+#: Benchmark -> table of its datasets.
+_DATASET_TABLE = {"hest": "table7_hest_stats", "stimage": "table8_stimage_stats"}
 
 
 def printed(
@@ -44,6 +46,21 @@ def printed_average(
     if place is None or {_DATASETS.get(name, name) for name in datasets} != set(place[0]["rows"]):
         return None
     return (place[0]["printed_average"] or {}).get(place[1])
+
+
+def printed_dataset(benchmark: str, dataset: str) -> dict[str, Any] | None:
+    """Printed organ, technology, patients, samples, splits and avg_spots of a dataset; table 8 has fewer of them."""
+    return _entry(_DATASET_TABLE.get(benchmark), dataset)
+
+
+def printed_histogram(benchmark: str, dataset: str) -> tuple[float, float] | None:
+    """Mean and standard deviation of expression that figure 2 prints, which shows four datasets of HEST."""
+    entry = _entry("figure2_stats" if benchmark == "hest" else None, dataset)
+    return None if entry is None else (float(entry["mean"]), float(entry["std"]))
+
+
+def _entry(table: str | None, dataset: str) -> dict[str, Any] | None:
+    return None if table is None else _published()[table].get(_DATASETS.get(dataset, dataset))
 
 
 def _place(benchmark: str, encoder: str, method: str, variant: str, protocol: str) -> tuple[dict[str, Any], str] | None:

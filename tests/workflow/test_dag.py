@@ -26,6 +26,8 @@ def test_the_demo_plans_every_run_once(tree) -> None:
         "genes": 4,
         "audit_dataset": 4,
         "audit": 1,
+        "dataset_table": 2,
+        "histograms": 1,
         "train": len(plan.trainings()),
         "predict": len(runs),
         "evaluate": len(plan.groups()),

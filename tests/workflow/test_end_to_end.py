@@ -33,6 +33,7 @@ CONFIG = {
     },
     "figures": {
         "biomarkers": [{"benchmark": "lab", "slide": "DEMO3A", "gene": "GATA3"}],
+        "histograms": ["lab/DEMO_IDC"],
         "biomarker_protocol": "paper",
     },
 }
@@ -84,7 +85,8 @@ def test_the_table_has_a_line_a_method(done) -> None:
 
 def test_the_report_holds_the_table_and_the_map(done) -> None:
     text = Layout(done.root / "results").report.read_text()
-    for part in ("table1.html", "table1.csv", "calibration.html", "GATA3.png", "Biomarker maps", "<!DOCTYPE html>"):
+    tables = ("table1.html", "table1.csv", "calibration.html", "audit.html", "lab.html")
+    for part in (*tables, "GATA3.png", "histograms.png", "Biomarker maps", "<!DOCTYPE html>"):
         assert part.lower() in text.lower(), part
 
 

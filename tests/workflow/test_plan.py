@@ -152,6 +152,16 @@ def test_maps_of_a_protocol_that_is_not_run_are_told(tmp_path: Path) -> None:
         plan(tmp_path, TWO_FOLDS, protocols=["paper"], figures={"biomarkers": maps})
 
 
+def test_histograms_are_those_of_the_paper_that_are_run(tmp_path: Path) -> None:
+    assert Plan(validate({})).histograms() == [("hest", name) for name in ("IDC", "COAD", "LUNG", "SKCM")]
+    some = {"benchmarks": {"hest": {"root": "data", "datasets": ["PRAD", "LUNG"]}}}
+    assert Plan(validate(some)).histograms() == [("hest", "LUNG")]
+    assert plan(tmp_path, TWO_FOLDS).histograms() == []
+    assert plan(tmp_path, TWO_FOLDS, figures={"histograms": ["lab/D"]}).histograms() == [("lab", "D")]
+    with pytest.raises(ConfigError, match=r"figures.histograms: no dataset 'lab/E' in this configuration"):
+        plan(tmp_path, TWO_FOLDS, figures={"histograms": ["lab/E"]})
+
+
 def test_a_map_shows_every_method_on_the_fold_that_tests_the_slide(tmp_path: Path) -> None:
     maps = [{"benchmark": "lab", "slide": "s2", "gene": "A"}]
     lab = plan(tmp_path, TWO_FOLDS, methods=["ridge", "mean"], seeds=[4], figures={"biomarkers": maps})

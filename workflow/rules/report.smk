@@ -236,6 +236,8 @@ rule tables_and_figures:
         rules.table1_page.output,
         rules.audit.output,
         rules.audit_page.output,
+        rules.datasets.input,
+        [PATHS.figure("histograms", "png") for _ in PLAN.histograms()[:1]],
         rules.gene_groups.input,
         [PATHS.table("calibration", suffix) for suffix in ("csv", "html") if PLAN.sampled_groups()],
         rules.biomarkers.input,
