@@ -127,7 +127,7 @@ class Plan:
         problems += [
             f"figures.histograms: no dataset {name!r} in this configuration; write benchmark/dataset"
             for name in figures.histograms or []
-            if not self.folds.get((*name.partition("/")[::2], self.config.protocols[0]))
+            if not any(self.folds.get((*name.partition("/")[::2], protocol)) for protocol in self.config.protocols)
         ]
         if figures.biomarkers and figures.biomarker_protocol not in self.config.protocols:
             problems.append(f"figures.biomarker_protocol: {figures.biomarker_protocol!r} is not among protocols")
