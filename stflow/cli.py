@@ -23,7 +23,9 @@ app = typer.Typer(
 source_app = typer.Typer(no_args_is_help=True, help="Make or fetch a benchmark's files in their official format.")
 table_app = typer.Typer(no_args_is_help=True, help="Tables from the long metrics.")
 figure_app = typer.Typer(no_args_is_help=True, help="Figures from predictions.")
+hub_app = typer.Typer(no_args_is_help=True, help="Files of Hugging Face: lock them, download them.")
 app.add_typer(source_app, name="source")
+app.add_typer(hub_app, name="hub")
 app.add_typer(table_app, name="table")
 app.add_typer(figure_app, name="figure")
 
@@ -68,6 +70,29 @@ def source_her2st(
     from stflow.data.her2st import make_section
 
     make_section(section, root, pack)
+
+
+@hub_app.command("lock")
+def hub_lock(
+    request: Annotated[Path, typer.Option(help="The files that are needed (<results>/hub/request.json).")],
+    out: Out,
+) -> None:
+    """Check that every repository is open; record commit, size and hash of the files that are needed."""
+    from stflow.data.hub.lock import make_locks
+
+    make_locks(request, out)
+
+
+@hub_app.command("download")
+def hub_download(
+    repository: Annotated[str, typer.Option(help="Repository of resources/hub.json.")],
+    root: Root,
+    file: Annotated[str, typer.Option(help="Path in the repository.")],
+) -> None:
+    """Download one locked file, and check it."""
+    from stflow.data.hub.download import download_file
+
+    download_file(repository, root, file)
 
 
 @app.command()

@@ -12,15 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from stflow.data.hub.manifest import repositories
+
 Verdict = Literal["PASS", "WARN", "FAIL"]
 
-#: Repositories the paper's encoders and data live in; a gated one opens only to an account that accepted its terms.
-HUB_REPOSITORIES: tuple[tuple[str, Literal["model", "dataset"]], ...] = (
-    ("MahmoodLab/hest-bench", "dataset"),
-    ("jiawennnn/STimage-1K4M", "dataset"),
-    ("MahmoodLab/UNI", "model"),
-    ("prov-gigapath/prov-gigapath", "model"),
-)
 PYTHONS = ((3, 11), (3, 14))
 DEMO_GB, PAPER_GB = 3, 500
 
@@ -62,8 +57,9 @@ def all_findings(results: Path) -> Iterator[Finding]:
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         yield Finding("WARN", "hub", "HF_HUB_OFFLINE=1, not asked", "unset HF_HUB_OFFLINE to download")
         return
-    for repository, kind in HUB_REPOSITORIES:
-        yield hub_access(repository, kind)
+    for name, place in repositories().items():
+        if place.kind != "release":
+            yield hub_access(name)
 
 
 def python_version(version: tuple[int, ...]) -> Finding:
@@ -147,18 +143,17 @@ def hub_token() -> Finding:
     )
 
 
-def hub_access(repository: str, kind: Literal["model", "dataset"]) -> Finding:
-    """Whether the hub lets this account read ``repository``."""
+def hub_access(repository: str) -> Finding:
+    """Whether the hub lets this account read a repository of ``resources/hub.json``."""
     from httpx2 import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
-    what = f"hub: {repository}"
-    prefix = "datasets/" if kind == "dataset" else ""
+    place, what = repositories()[repository], f"hub: {repository}"
     try:
-        HfApi().auth_check(repository, repo_type=kind)
+        HfApi().auth_check(repository, repo_type=place.kind)
     except GatedRepoError:
-        remedy = f"gated: accept the terms on the hub's page {prefix}{repository}, then run `hf auth login`"
+        remedy = f"gated: get access at {place.page}, then run `hf auth login`"
         return Finding("WARN", what, "closed to this account", remedy)
     except RepositoryNotFoundError:
         return Finding(

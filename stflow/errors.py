@@ -5,6 +5,7 @@
     ├── DataError (3)        slides, tiles, features, counts, genes, folds
     │   ├── SlideError         an image that cannot be opened or has no scale
     │   ├── IntegrityError     a file that is cut short or not what it says it is
+    │   ├── AccessError        a repository that is closed to this account
     │   ├── GeneError          a gene list that the counts do not hold
     │   └── SplitError         a fold that cannot be used
     │       └── LeakageError     a patient on both sides of a fold
@@ -45,6 +46,10 @@ class SlideError(DataError):
 
 class IntegrityError(DataError):
     """A file that is truncated, or whose count or hash is not what was promised."""
+
+
+class AccessError(DataError):
+    """A gated or private repository that is closed to this account, or to this machine for want of a token."""
 
 
 class GeneError(DataError):

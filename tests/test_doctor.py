@@ -50,7 +50,7 @@ def test_a_gated_repository_names_the_page_and_the_command(monkeypatch: pytest.M
         raise GatedRepoError("gated", response=httpx2.Response(403, request=request))
 
     monkeypatch.setattr(HfApi, "auth_check", gated)
-    finding = doctor.hub_access("MahmoodLab/UNI", "model")
+    finding = doctor.hub_access("MahmoodLab/UNI")
     assert finding.verdict == "WARN"
     assert "MahmoodLab/UNI" in finding.remedy
     assert "hf auth login" in finding.remedy
@@ -64,4 +64,4 @@ def test_an_unreachable_hub_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
         raise httpx2.ConnectError("no route")
 
     monkeypatch.setattr(HfApi, "auth_check", down)
-    assert doctor.hub_access("MahmoodLab/UNI", "model").verdict == "WARN"
+    assert doctor.hub_access("MahmoodLab/UNI").verdict == "WARN"

@@ -85,6 +85,10 @@ class SlideFormat(ABC):
         side = tile_px * mpp
         return side if side / mpp >= tile_px else float(np.nextafter(side, np.inf))  # never a pixel short by rounding
 
+    def sidecar_files(self, dataset: str, slide: str) -> list[Path]:
+        """Files that `read_counts` uses too where they exist; of a published dataset they all do."""
+        return []
+
     def gene_list_file(self, dataset: str) -> Path | None:
         """Where the dataset's own gene list (``{"genes": [...]}``) is, or would be; None if the format knows none."""
         return None

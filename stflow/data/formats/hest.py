@@ -30,6 +30,10 @@ class Hest(SlideFormat):
         """The pyramid."""
         return [self.root / "wsis" / f"{slide}.tif"]
 
+    def sidecar_files(self, dataset: str, slide: str) -> list[Path]:
+        """The metadata, with the um/px that counts."""
+        return [self.root / "metadata" / f"{slide}.json"]
+
     def read_counts(self, dataset: str, slide: str) -> Counts:
         """Counts and spot centres of a slide; see `SlideFormat.read_counts`."""
         return read_h5ad_counts(self.counts_files(dataset, slide)[0], slide, self._mpp(dataset, slide))
@@ -41,7 +45,7 @@ class Hest(SlideFormat):
     def _mpp(self, dataset: str, slide: str) -> float:
         from stflow.wsi.slide_image import open_slide, require_mpp
 
-        metadata = self.root / "metadata" / f"{slide}.json"
+        metadata = self.sidecar_files(dataset, slide)[0]
         if metadata.is_file():
             stated = read_json(metadata).get("pixel_size_um_estimated")
             if stated is not None:

@@ -1,0 +1,237 @@
+"""Which bytes the files of a repository are: ``<root>/.hub-lock.json``, beside them.
+
+The first download turns the revision of ``resources/hub.json`` into a commit and asks for the size and the hash of
+every file that is needed. From then on neither changes: what the hub says later must agree. Large files have a
+SHA-256 (Git LFS); for small ones the hub knows Git's own hash, which is checked all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from stflow.data.hub.client import ask, is_offline
+from stflow.data.hub.manifest import repository
+from stflow.data.hub.request import Wanted, read_request
+from stflow.errors import DataError, IntegrityError
+from stflow.io import SCHEMA_VERSION, read_json, sha256_file, write_json, write_text
+
+NAME = ".hub-lock.json"
+#: Files asked for at once.
+_BATCH = 100
+#: Missing files named in a message.
+_NAMED = 10
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file: its size in bytes, and the hash that the hub knows, hex; the other is None."""
+
+    bytes: int
+    sha256: str | None
+    git_sha1: str | None
+
+    def fault(self, path: Path) -> str:
+        """What is wrong with the file at ``path``, in words; empty if it is this one."""
+        size = path.stat().st_size
+        if size != self.bytes:
+            return f"{size:,} bytes, expected {self.bytes:,}"
+        found, expected = (sha256_file(path), self.sha256) if self.sha256 else (git_sha1(path), self.git_sha1)
+        return "" if found == expected else f"hash {found[:16]}..., expected {str(expected)[:16]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The commit of a repository, and path -> entry of the files that were asked for so far."""
+
+    repository: str
+    revision: str
+    files: Mapping[str, Entry]
+
+
+def git_sha1(path: Path) -> str:
+    """The hash that Git gives to a file's content."""
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def read_lock(root: Path) -> Lock | None:
+    """The lock of a folder; None before the first download.
+
+    Raises
+    ------
+    IntegrityError
+        The file is not a lock.
+    """
+    path = root / NAME
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    try:
+        files = {name: Entry(**entry) for name, entry in values["files"].items()}
+        return Lock(values["repository"], values["revision"], files)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            f"{path} is not a lock file ({error!r}). Restore it, or delete it and run again."
+        ) from error
+
+
+def write_lock(root: Path, lock: Lock) -> None:
+    """Write the lock of a folder."""
+    files = {name: asdict(entry) for name, entry in sorted(lock.files.items())}
+    write_json(
+        root / NAME,
+        {"schema": SCHEMA_VERSION, "repository": lock.repository, "revision": lock.revision, "files": files},
+    )
+
+
+def make_locks(request: Path, out: Path) -> None:
+    """Lock every file of a request, after a look whether all of its repositories are open.
+
+    A repository whose files are all locked and on disk is not asked; with all of them so, no call is made.
+
+    Parameters
+    ----------
+    request
+        The file of `stflow.data.hub.request`.
+    out
+        Text file to write: a line a repository, its name, folder and commit.
+
+    Raises
+    ------
+    AccessError
+        A repository is closed to this account; nothing was asked beyond that.
+    DataError
+        Files that the repositories do not have, all of them named; the hub is not reached, or HF_HUB_OFFLINE=1.
+    IntegrityError
+        The hub, or the manifest, says otherwise than an earlier lock.
+    """
+    wanted = read_request(request)
+    locks = [_earlier(item) for item in wanted]
+    open_questions = [item for item, lock in zip(wanted, locks, strict=True) if _unsettled(item, lock)]
+    if open_questions and is_offline():
+        raise DataError(_offline(open_questions))
+    for item in open_questions:
+        _require_open(item.repository)
+    lines = []
+    for item, lock in zip(wanted, locks, strict=True):
+        made = _extended(item, lock) if item in open_questions else lock
+        assert made is not None, "a repository without a lock is an open question"
+        lines.append(f"{made.repository} {item.root} {made.revision}\n")
+    write_text(out, "".join(lines))
+
+
+def _earlier(item: Wanted) -> Lock | None:
+    """The lock there is, if it agrees with the manifest."""
+    lock = read_lock(item.root)
+    if lock is None:
+        return None
+    path, pinned = item.root / NAME, repository(item.repository).revision
+    if lock.repository != item.repository:
+        raise IntegrityError(
+            f"{path} is of {lock.repository}, not of {item.repository}. Give each repository a root of its own."
+        )
+    if _COMMIT.fullmatch(pinned) and pinned != lock.revision:
+        raise IntegrityError(
+            f"{path} holds {item.repository} at {lock.revision}, resources/hub.json pins {pinned}. Delete "
+            f"{item.root} to fetch the pinned files, or set the commit of the lock in resources/hub.json."
+        )
+    return lock
+
+
+def _unsettled(item: Wanted, lock: Lock | None) -> list[str]:
+    """Files that are not locked or not on disk."""
+    locked: Mapping[str, Entry] = lock.files if lock else {}
+    return [name for name in item.files if name not in locked or not (item.root / name).is_file()]
+
+
+def _offline(items: Sequence[Wanted]) -> str:
+    names = [str(item.root / name) for item in items for name in item.files if not (item.root / name).is_file()]
+    if names:
+        return (
+            f"HF_HUB_OFFLINE=1, and {len(names)} files are not there: {shown(names)}. Unset it to download them, or "
+            "set data_root to a folder with local mirrors."
+        )
+    roots = ", ".join(str(item.root) for item in items)
+    return (
+        f"HF_HUB_OFFLINE=1, and there is no lock for the files below {roots}. Run once without it, or set data_root "
+        "to a folder with local mirrors."
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first few of a list of files, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _require_open(name: str) -> None:
+    from huggingface_hub import HfApi
+
+    kind = repository(name).kind
+    ask(name, "access", lambda: HfApi().auth_check(name, repo_type=kind))
+
+
+def _extended(item: Wanted, lock: Lock | None) -> Lock:
+    """The lock with every file of the request, after asking for those that are not settled; written."""
+    from huggingface_hub import HfApi
+
+    name, place = item.repository, repository(item.repository)
+    if lock is None:
+        info = ask(name, "commit", partial(HfApi().repo_info, name, repo_type=place.kind, revision=place.revision))
+        lock = Lock(name, str(info.sha), {})
+    found = _listed(name, lock.revision, _unsettled(item, lock))
+    for path, entry in found.items():
+        known = place.known.get(path)
+        for earlier, source in ((lock.files.get(path), str(item.root / NAME)), (known, "resources/hub.json")):
+            _require_same(path, entry, earlier, source)
+    made = Lock(name, lock.revision, {**lock.files, **found})
+    write_lock(item.root, made)
+    total = sum(made.files[path].bytes for path in item.files)
+    print(f"{name} at {made.revision}: {len(item.files):,} files, {total / 1e9:.2f} GB", file=sys.stderr)
+    return made
+
+
+def _listed(name: str, revision: str, paths: Sequence[str]) -> dict[str, Entry]:
+    """Size and hash of files at a commit.
+
+    Raises
+    ------
+    DataError
+        Some of them are not there: all are named.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    place = repository(name)
+    found: dict[str, Entry] = {}
+    for start in range(0, len(paths), _BATCH):
+        batch = list(paths[start : start + _BATCH])
+        call = partial(HfApi().get_paths_info, name, batch, repo_type=place.kind, revision=revision)
+        for file in ask(name, "the list of its files", call):
+            if isinstance(file, RepoFile):
+                sha256 = file.lfs.sha256 if file.lfs else None
+                found[file.path] = Entry(file.size, sha256, None if sha256 else file.blob_id)
+    if missing := [path for path in paths if path not in found]:
+        raise DataError(
+            f"{name} has no {shown(missing)} at {revision} ({len(missing)} files). Correct the split manifest or the "
+            f"list of datasets; {place.page}"
+        )
+    return found
+
+
+def _require_same(path: str, now: Entry, earlier: object, source: str) -> None:
+    """Compare what is known on both sides."""
+    for key in ("bytes", "sha256", "git_sha1"):
+        new, old = getattr(now, key), getattr(earlier, key, None)
+        if new is not None and old is not None and new != old:
+            raise IntegrityError(
+                f"{path}: {key} is {new} on the hub, {old} in {source}. The published file was replaced: find out "
+                "why before the results are compared; to take the new one, delete that entry and the file."
+            )

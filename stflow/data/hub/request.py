@@ -1,0 +1,33 @@
+"""The files of the hub that one configuration needs: written when the workflow is read, read by the job that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stflow.io import SCHEMA_VERSION, read_json
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Files of one repository, by their paths in it, and the folder that they go to."""
+
+    repository: str
+    root: Path
+    files: tuple[str, ...]
+
+
+def to_json(wanted: Sequence[Wanted]) -> dict:
+    """The request as JSON values."""
+    entries = [
+        {"repository": item.repository, "root": str(item.root), "files": sorted(set(item.files))} for item in wanted
+    ]
+    return {"schema": SCHEMA_VERSION, "wanted": entries}
+
+
+def read_request(path: Path) -> list[Wanted]:
+    """Inverse of `to_json`, from a file."""
+    return [
+        Wanted(entry["repository"], Path(entry["root"]), tuple(entry["files"])) for entry in read_json(path)["wanted"]
+    ]
