@@ -26,6 +26,7 @@ from pydantic import (
 )
 
 from stflow.data.formats import FORMATS
+from stflow.data.hub.manifest import repositories
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
 from stflow.encoders import ENCODERS
 from stflow.errors import ConfigError, SplitError
@@ -100,13 +101,17 @@ class BenchmarkGenes(Model):
 class Benchmark(Model):
     """One benchmark: where its slides come from, how they are laid out, which datasets to run."""
 
-    source: Literal["folder", "demo", "her2st"] = Field(
+    source: Literal["folder", "hub", "demo", "her2st"] = Field(
         "folder",
-        description="folder: already on disk; demo: made on the spot; her2st: pack folder or public download",
+        description="folder: already on disk; hub: downloaded from Hugging Face, or from its mirror below data_root; "
+        "demo: made on the spot; her2st: pack folder or public download",
     )
+    repository: str | None = Field(None, description="hub only: repository with the files, one of resources/hub.json")
     format: str = Field("hest_bench", description="layout of the files: hest, hest_bench, stimage, or a plug-in's name")
     root: Path | None = Field(
-        None, description="folder with the files; default <results>/data/<benchmark>, filled by the source"
+        None,
+        description="folder with the files; default <results>/data/<benchmark>, filled by the source, or for source "
+        "hub its mirror below data_root",
     )
     pack: Path | None = Field(None, description="her2st only: folder with the study's files; default: download them")
     datasets: list[str] | None = Field(None, description="datasets to run; default: all of the split manifest")
@@ -120,6 +125,16 @@ class Benchmark(Model):
         None,
         description="JSON of named gene lists to score apart, relative to root; the demo's planted truth",
     )
+
+    @model_validator(mode="after")
+    def _known_repository(self) -> Benchmark:
+        known = [name for name, entry in repositories().items() if entry.kind == "dataset"]
+        if self.source == "hub" and self.repository is None:
+            raise ValueError(f"source hub needs a repository: {', '.join(known)}")
+        if self.source != "hub" and self.repository is not None:
+            raise ValueError(f"repository {self.repository!r} is for source hub, not for source {self.source}")
+        _refuse_unknown("repository", [self.repository] if self.repository else [], known)
+        return self
 
 
 class Tiling(Model):
@@ -193,8 +208,12 @@ def _settings_model() -> type[BaseModel]:
 
 class _Config(Model):
     results: Path = Field(Path("results"), description="folder for everything that is made")
+    data_root: Path | None = Field(
+        None,
+        description="folder with mirrors of hub repositories (hest-bench, hest, STimage-1K4M); nothing is downloaded",
+    )
     benchmarks: dict[str, Benchmark] = Field(
-        default_factory=lambda: {"hest": Benchmark(root=Path("data/hest-bench"))},
+        default_factory=lambda: {"hest": Benchmark(source="hub", repository="MahmoodLab/hest-bench")},
         description="benchmarks by name",
     )
     encoders: list[str] = Field(
@@ -337,7 +356,14 @@ class _Config(Model):
 
     def root(self, benchmark: str) -> Path:
         """Where the benchmark's files are, or will be made."""
-        return self.benchmarks[benchmark].root or self.results / "data" / benchmark
+        return self.benchmarks[benchmark].root or self.mirror(benchmark) or self.results / "data" / benchmark
+
+    def mirror(self, benchmark: str) -> Path | None:
+        """The local mirror that a benchmark of the hub is read from; None where its files are downloaded."""
+        entry = self.benchmarks[benchmark]
+        if entry.repository is None or self.data_root is None or entry.root is not None:
+            return None
+        return self.data_root / repositories()[entry.repository].folder
 
 
 @cache

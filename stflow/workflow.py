@@ -6,6 +6,7 @@ no pandas; the Snakefile, and every cluster job again, builds one `Plan`.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Container, Iterable, Mapping
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING
 from stflow.config import DEFAULT_VARIANT, GENE_CHOICES
 from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
+from stflow.data.hub.lock import shown
+from stflow.data.hub.request import Wanted, to_json
 from stflow.data.splits import Fold
-from stflow.errors import ConfigError
+from stflow.errors import ConfigError, DataError
 from stflow.layout import Group, Layout, Run
 from stflow.models import METHODS
+from stflow.provenance import write_if_changed
 
 if TYPE_CHECKING:
     from stflow.config import _Config
@@ -77,6 +81,8 @@ class Plan:
         Names that fit the configuration's types but not its split manifests; all of them in one message.
     SplitError, LeakageError
         A fold that cannot be used.
+    DataError
+        Files that a local mirror lacks.
     """
 
     def __init__(self, config: _Config) -> None:
@@ -103,6 +109,7 @@ class Plan:
             del self.folds[key]
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         self._refuse_unusable()
+        self._refuse_incomplete_mirrors()
 
     def _refuse_unusable(self) -> None:
         problems = [
@@ -123,6 +130,7 @@ class Plan:
                 path = getattr(self.config.genes_of(name), protocol)
                 if path not in GENE_CHOICES and not Path(path).is_file():
                     problems.append(f"genes.{protocol} of benchmark {name}: no gene list at {path}")
+        problems += self._shared_roots()
         figures = self.config.figures
         problems += [
             f"figures.histograms: no dataset {name!r} in this configuration; write benchmark/dataset"
@@ -140,6 +148,29 @@ class Plan:
         if problems:
             lines = "\n".join(f"  - {line}" for line in problems)
             raise ConfigError(f"the configuration has {len(problems)} problem(s):\n{lines}")
+
+    def _shared_roots(self) -> list[str]:
+        """Folders into which two repositories would be downloaded."""
+        owner: dict[Path, str] = {}
+        problems = []
+        for name in self.sourced("hub"):
+            root, repository = self.config.root(name), str(self.config.benchmarks[name].repository)
+            if owner.setdefault(root, repository) != repository:
+                problems.append(f"benchmarks.{name}.root: {root} is that of {owner[root]} already")
+        return problems
+
+    def _refuse_incomplete_mirrors(self) -> None:
+        for name in self.sourced("hub"):
+            mirror = self.config.mirror(name)
+            if mirror is None:
+                continue
+            missing = [str(path) for path in self.hub_files(name) if not path.is_file()]
+            if missing:
+                raise DataError(
+                    f"the mirror {mirror} of {self.config.benchmarks[name].repository} lacks {len(missing)} files that "
+                    f"benchmark {name} needs: {shown(missing)}. Copy them there, leave data_root out to download them, "
+                    f"or narrow benchmarks.{name}.datasets."
+                )
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -296,7 +327,39 @@ class Plan:
 
     def counts_files(self, benchmark: str, slide: str) -> list[Path]:
         """Files that a slide's counts are read from."""
-        return self.formats[benchmark].counts_files(self.dataset_of(benchmark, slide), slide)
+        slide_format, dataset = self.formats[benchmark], self.dataset_of(benchmark, slide)
+        promised = self.config.benchmarks[benchmark].source == "hub"
+        return [
+            *slide_format.counts_files(dataset, slide),
+            *(slide_format.sidecar_files(dataset, slide) if promised else ()),
+        ]
+
+    def hub_files(self, benchmark: str) -> list[Path]:
+        """Files of a benchmark of the hub, each once."""
+        slides = self.slides(benchmark)
+        brings = ("hub", self.formats[benchmark].name) in BRINGS_GENE_LISTS
+        lists = [self.formats[benchmark].gene_list_file(name) for name in self.config.datasets(benchmark) if brings]
+        files = (
+            *(path for slide in slides for path in self.counts_files(benchmark, slide)),
+            *(path for slide in slides for path in self.image_files(benchmark, slide)),
+            *(path for path in lists if path is not None),
+        )
+        return list(dict.fromkeys(files))
+
+    def downloads(self) -> list[Wanted]:
+        """What is downloaded from the hub: every repository and folder once, with the files of all benchmarks there."""
+        files: dict[tuple[str, Path], list[str]] = {}
+        for name in self.sourced("hub"):
+            if self.config.mirror(name) is None:
+                root = self.config.root(name)
+                found = files.setdefault((str(self.config.benchmarks[name].repository), root), [])
+                found += [path.relative_to(root).as_posix() for path in self.hub_files(name)]
+        return [Wanted(repository, root, tuple(sorted(set(names)))) for (repository, root), names in files.items()]
+
+    def write_hub_request(self) -> None:
+        """Write what is downloaded to the results folder; an unchanged file keeps its time."""
+        if wanted := self.downloads():
+            write_if_changed(self.layout.hub_request, json.dumps(to_json(wanted), indent=1) + "\n")
 
     def image_files(self, benchmark: str, slide: str) -> list[Path]:
         """Files that a slide's tiles are made from."""

@@ -9,6 +9,7 @@ from stflow.data.facts import slide_facts
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.errors import DataError
+from stflow.workflow import BRINGS_GENE_LISTS
 
 FORMAT_OF = {"MahmoodLab/hest-bench": "hest_bench", "MahmoodLab/hest": "hest", "jiawennnn/STimage-1K4M": "stimage"}
 
@@ -31,7 +32,7 @@ def test_an_unknown_repository_is_told_with_the_known_ones() -> None:
 def test_the_format_reads_just_the_files_of_the_manifest(name: str, tmp_path: Path) -> None:
     """On an empty folder: what is downloaded may not depend on what is there."""
     files = FORMATS.get(FORMAT_OF[name])(tmp_path)
-    gene_list = files.gene_list_file("IDC")
+    gene_list = files.gene_list_file("IDC") if ("hub", files.name) in BRINGS_GENE_LISTS else None
     read = {
         *files.counts_files("IDC", "S1"),
         *files.image_files("IDC", "S1"),

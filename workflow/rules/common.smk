@@ -22,6 +22,7 @@ try:
     CONFIG = check_config(config)
     PLAN = Plan(CONFIG)
     write_stamps(CONFIG)
+    PLAN.write_hub_request()
 except StflowError as error:
     raise WorkflowError(str(error)) from None
 validate(config, "../schemas/config.schema.json")

@@ -1,0 +1,99 @@
+"""What a configuration downloads, and what it takes from a mirror."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stflow.config import Config, validate
+from stflow.data.hub.request import read_request
+from stflow.errors import ConfigError, DataError
+from stflow.workflow import Plan
+
+HUB = {"source": "hub", "repository": "MahmoodLab/hest-bench", "format": "hest_bench", "datasets": ["IDC"]}
+
+
+def test_the_paper_s_configuration_downloads_every_slide_of_hest_bench() -> None:
+    plan = Plan(Config())
+    (wanted,) = plan.downloads()
+    assert (wanted.repository, wanted.root) == ("MahmoodLab/hest-bench", Path("results/data/hest"))
+    assert len(wanted.files) == 2 * 72 + 10
+    assert {file for file in wanted.files if file.startswith("IDC/")} == {
+        "IDC/var_50genes.json",
+        *(f"IDC/adata/{slide}.h5ad" for slide in plan.slides("hest", "IDC")),
+        *(f"IDC/patches/{slide}.h5" for slide in plan.slides("hest", "IDC")),
+    }
+
+
+def test_hest_1k_s_metadata_are_downloaded_and_waited_for(tmp_path: Path) -> None:
+    entry = {**HUB, "repository": "MahmoodLab/hest", "format": "hest"}
+    plan = Plan(validate({"results": str(tmp_path), "benchmarks": {"hest": entry}}))
+    metadata = tmp_path / "data" / "hest" / "metadata" / "TENX95.json"
+    assert metadata in plan.counts_files("hest", "TENX95")
+    assert "metadata/TENX95.json" in plan.downloads()[0].files
+    assert plan.gene_lists("hest", "IDC", "paper") == []
+
+
+def test_the_gene_list_is_known_by_name_before_it_is_there(tmp_path: Path) -> None:
+    plan = Plan(validate({"results": str(tmp_path), "benchmarks": {"hest": HUB}}))
+    assert plan.gene_lists("hest", "IDC", "paper") == [tmp_path / "data" / "hest" / "IDC" / "var_50genes.json"]
+    assert plan.gene_lists("hest", "IDC", "clean") == []
+
+
+def test_the_request_holds_what_is_downloaded_and_keeps_its_time(tmp_path: Path) -> None:
+    plan = Plan(validate({"results": str(tmp_path), "benchmarks": {"hest": HUB}}))
+    plan.write_hub_request()
+    before = plan.layout.hub_request.stat().st_mtime_ns
+    assert read_request(plan.layout.hub_request) == plan.downloads()
+    Plan(plan.config).write_hub_request()
+    assert plan.layout.hub_request.stat().st_mtime_ns == before
+
+
+def test_a_mirror_is_read_in_place_and_nothing_is_downloaded(tmp_path: Path) -> None:
+    values = {"data_root": str(tmp_path), "benchmarks": {"hest": HUB}}
+    with pytest.raises(DataError) as caught:
+        Plan(validate(values))
+    message = str(caught.value)
+    assert "lacks 9 files that benchmark hest needs" in message
+    assert str(tmp_path / "hest-bench" / "IDC" / "adata" / "TENX95.h5ad") in message
+    assert "data_root" in message
+
+    for file in Plan(validate({**values, "data_root": None})).downloads()[0].files:
+        path = tmp_path / "hest-bench" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    plan = Plan(validate(values))
+    assert plan.downloads() == []
+    assert plan.root("hest") == str(tmp_path / "hest-bench")
+
+
+def test_a_root_of_its_own_is_downloaded_to_beside_a_mirror(tmp_path: Path) -> None:
+    entry = {**HUB, "root": str(tmp_path / "mine")}
+    (wanted,) = Plan(validate({"data_root": "nowhere", "benchmarks": {"hest": entry}})).downloads()
+    assert wanted.root == tmp_path / "mine"
+
+
+def test_benchmarks_that_share_a_folder_are_one_download(tmp_path: Path) -> None:
+    split = Path(__file__).parents[2] / "resources" / "splits" / "hest.csv"
+    both = {
+        "one": {**HUB, "root": str(tmp_path), "manifest": str(split)},
+        "two": {**HUB, "root": str(tmp_path), "manifest": str(split), "datasets": ["IDC", "READ"]},
+    }
+    (wanted,) = Plan(validate({"benchmarks": both})).downloads()
+    assert {file.split("/")[0] for file in wanted.files} == {"IDC", "READ"}
+
+    both["two"]["repository"] = "MahmoodLab/hest"
+    with pytest.raises(ConfigError, match=r"benchmarks.two.root: \S+ is that of MahmoodLab/hest-bench already"):
+        Plan(validate({"benchmarks": both}))
+
+
+def test_a_repository_that_is_missing_misplaced_or_unknown_is_told() -> None:
+    for entry, told in (
+        ({"source": "hub"}, "source hub needs a repository: MahmoodLab/hest-bench"),
+        ({"repository": "MahmoodLab/hest"}, "is for source hub, not for source folder"),
+        ({**HUB, "repository": "MahmoodLab/hestbench"}, "Did you mean 'MahmoodLab/hest-bench'?"),
+        ({**HUB, "repository": "MahmoodLab/UNI"}, "no repository 'MahmoodLab/UNI'"),
+    ):
+        with pytest.raises(ConfigError, match=told.replace("?", r"\?")):
+            validate({"benchmarks": {"hest": entry}})
+    assert json.loads(Config().model_dump_json())["benchmarks"]["hest"]["repository"] == "MahmoodLab/hest-bench"
