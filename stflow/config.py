@@ -213,7 +213,12 @@ class _Config(Model):
         description="folder with mirrors of hub repositories (hest-bench, hest, STimage-1K4M); nothing is downloaded",
     )
     benchmarks: dict[str, Benchmark] = Field(
-        default_factory=lambda: {"hest": Benchmark(source="hub", repository="MahmoodLab/hest-bench")},
+        default_factory=lambda: {
+            "hest": Benchmark(source="hub", repository="MahmoodLab/hest-bench"),
+            "stimage": Benchmark(
+                source="hub", repository="jiawennnn/STimage-1K4M", format="stimage", split_by_slide=True
+            ),
+        },
         description="benchmarks by name",
     )
     encoders: list[str] = Field(
