@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 from collections.abc import Container, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,8 @@ class Plan:
     def __init__(self, config: _Config) -> None:
         self.config = config
         self.layout = Layout(config.results)
+        # A slide's paths are asked for by every run of its dataset.
+        self._slide, self._features = cache(self.layout.slide), cache(self.layout.features)
         self._manifests = {name: config.manifest(name) for name in config.benchmarks}
         self.formats: dict[str, SlideFormat] = {
             name: FORMATS.get(entry.format)(config.root(name)) for name, entry in config.benchmarks.items()
@@ -371,19 +374,20 @@ class Plan:
 
     def slide_paths(self, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """Slide files of these slides."""
-        return [self.layout.slide(benchmark, slide) for slide in slides]
+        return [self._slide(benchmark, slide) for slide in slides]
 
     def tile_paths(self, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """Tiles files of these slides."""
         return [self.layout.tiles(benchmark, slide) for slide in slides]
 
-    def audits(self, *, benchmark: str, dataset: str, protocol: str, **_: str) -> list[Path]:
+    def audits(self, group: Group) -> list[Path]:
         """The audit that a training waits for: under the clean protocol, which refuses a fold that leaks."""
-        return [self.layout.audit(benchmark, dataset, protocol)] if protocol == "clean" else []
+        clean = group.protocol == "clean"
+        return [self.layout.audit(group.benchmark, group.dataset, group.protocol)] if clean else []
 
     def feature_paths(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """Features files of these slides."""
-        return [self.layout.features(encoder, benchmark, slide) for slide in slides]
+        return [self._features(encoder, benchmark, slide) for slide in slides]
 
     def gene_choice(self, benchmark: str, protocol: str) -> str:
         """How the genes of a protocol are chosen: a word of `stflow.data.genes`."""
@@ -477,6 +481,23 @@ class Plan:
     def sampling_json(self, method: str, variant: str) -> str:
         """Settings of one method and variant that matter when it predicts; they may differ from its model's."""
         return self.config.settings_of(method, variant).model_dump_json(include=set(METHODS.get(method).sampling))
+
+    def training_options(self, run: Run) -> str:
+        """What `stflow train` is told of a run beside its name, as words of the command line."""
+        group = run.group
+        return self._options(group, "--settings", self.settings_json(group.method, group.variant))
+
+    def prediction_options(self, run: Run) -> str:
+        """What `stflow predict` is told of a run beside its name, as words of the command line."""
+        group = run.group
+        sampling = self.sampling_json(group.method, group.variant)
+        return self._options(group, "--settings", sampling, "--trained-as", self.trained_as(run).group.variant)
+
+    def _options(self, group: Group, *words: str) -> str:
+        device = self.device(METHODS.get(group.method))
+        common = ("--manifest", self.manifest(group.benchmark), *words, "--device", device)
+        by_slide = self.by_slide(group.benchmark)
+        return shlex.join((*common, by_slide) if by_slide else common)
 
     def device(self, kind: type[Method] | type[Encoder]) -> str:
         """The configured device for a method or encoder that gains from a GPU, else the CPU."""

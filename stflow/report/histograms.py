@@ -31,7 +31,8 @@ N_OCTAVES = 24
 ALL_COLOUR, PREDICTED_COLOUR = "#b5bac2", "#0072b2"
 
 # The page, mm.
-_PANEL_MM, _HEIGHT_MM, _LEFT_MM, _GAP_MM, _HEAD_MM, _FOOT_MM = 38.5, 30.0, 12.0, 4.0, 13.5, 8.0
+_PANEL_MM, _HEIGHT_MM, _LEFT_MM, _GAP_MM, _FOOT_MM = 38.5, 30.0, 12.0, 4.0, 8.0
+_TITLE_MM, _LINE_MM = 4.8, 2.9
 _COLUMNS = 4
 
 
@@ -149,7 +150,8 @@ def draw(panels: Sequence[Panel]) -> Figure:
     n_columns = min(_COLUMNS, len(panels))
     n_rows = -(-len(panels) // n_columns)
     width_mm = _LEFT_MM + n_columns * _PANEL_MM + (n_columns - 1) * _GAP_MM + 2.0
-    row_mm = _HEAD_MM + _HEIGHT_MM + _FOOT_MM
+    n_lines = 2 + any(panel.printed is not None for panel in panels)
+    row_mm = _TITLE_MM + n_lines * _LINE_MM + _HEIGHT_MM + _FOOT_MM
     figure = Figure(figsize=(min(width_mm, DOUBLE_COLUMN_MM) / MM_PER_INCH, n_rows * row_mm / MM_PER_INCH))
     filled = [np.flatnonzero(panel.every.bins)[-1] for panel in panels]
     lowest = min(shares(panel.every)[shares(panel.every) > 0].min() for panel in panels)
@@ -195,7 +197,7 @@ def _draw_panel(axes: Axes, panel: Panel, last: int, lowest: float) -> None:
     ]
     if panel.printed is not None:
         lines.append((f"printed: {panel.printed[0]:g} ± {panel.printed[1]:g}", "black"))
-    step = 2.9 / _HEIGHT_MM
+    step = _LINE_MM / _HEIGHT_MM
     top = 1.0 + step * len(lines) + 0.015
     axes.text(0, top, panel.title, transform=axes.transAxes, fontweight="bold", va="bottom")
     for place, (line, colour) in enumerate(lines, start=1):

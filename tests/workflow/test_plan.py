@@ -1,6 +1,7 @@
 """What a configuration asks for: the runs, the files that each reads, the targets by name."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,32 @@ def test_a_prediction_is_told_how_to_sample_and_no_more(tmp_path: Path) -> None:
     assert lab.sampling_json("ridge", "default") == "{}"
     assert json.loads(lab.settings_json("stflow", "default"))["steps"] == 5, "choosing the epoch takes five steps"
     assert not {"samples", "interval"} & json.loads(lab.settings_json("stflow", "default")).keys()
+
+
+def test_what_a_run_is_told_is_one_line_for_the_shell(tmp_path: Path) -> None:
+    lab = plan(tmp_path, TWO_FOLDS, methods=["stflow/steps_2", "ridge"], training={"device": "cpu"})
+    group = Group("lab", "D", "efficientnet_lite0", "stflow", "steps_2", "clean")
+    told = shlex.split(lab.prediction_options(group.run(0, 0)))
+    assert dict(zip(told[::2], told[1::2], strict=True)) == {
+        "--manifest": lab.manifest("lab"),
+        "--settings": lab.sampling_json("stflow", "steps_2"),
+        "--trained-as": "default",
+        "--device": "cpu",
+    }
+    trained = shlex.split(lab.training_options(group.run(0, 0)))
+    assert trained[trained.index("--settings") + 1] == lab.settings_json("stflow", "steps_2")
+    assert "--trained-as" not in trained
+
+
+def test_folds_that_share_patients_are_told(demo: Plan) -> None:
+    group = demo.groups(benchmark="demo_stimage")[0]
+    assert shlex.split(demo.training_options(group.run(0, 0)))[-1] == "--by-slide"
+
+
+def test_a_clean_training_waits_for_the_audit(demo: Plan) -> None:
+    for group in demo.groups():
+        audits = [demo.layout.audit(group.benchmark, group.dataset, group.protocol)]
+        assert demo.audits(group) == (audits if group.protocol == "clean" else [])
 
 
 def test_leakage_is_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import gc
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,10 @@ from stflow.layout import Group, Run
 from stflow.models import METHODS
 from stflow.stamps import config_record, stamp, write_stamps
 from stflow.workflow import BIOMARKER, Plan, comma, free_name, option, put_on_path, relative
+
+# Planning makes millions of small objects that all stay; looking for garbage among them again and again takes a fifth of
+# the time.
+gc.set_threshold(200_000, 50, 50)
 
 # Commands find `stflow` beside the interpreter that runs Snakemake, also where its environment is not activated. An
 # environment that Snakemake activates for a rule still comes first.
@@ -53,6 +58,30 @@ def group_of(wildcards):
 def run_of(wildcards):
     """The run that a job's wildcards name."""
     return group_of(wildcards).run(int(wildcards.fold), int(wildcards.seed))
+
+
+def training_inputs(wildcards):
+    """Files of the slides that a training reads. A clean one waits for the audit, which stops it if its fold leaks;
+    that file is ancient, so that an audit which is made again trains nothing again."""
+    run = run_of(wildcards)
+    slides = PLAN.learning_slides(run)
+    return {
+        "slides": PLAN.slide_paths(run.group.benchmark, slides),
+        "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
+        "audit": [ancient(path) for path in PLAN.audits(run.group)],
+    }
+
+
+def prediction_inputs(wildcards):
+    """The model, and the files of the test slides."""
+    run = run_of(wildcards)
+    slides, trained = PLAN.fold(run).test, PLAN.trained_as(run)
+    return {
+        "model": PATHS.model(trained),
+        "facts": PATHS.run_json(trained),
+        "slides": PLAN.slide_paths(run.group.benchmark, slides),
+        "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
+    }
 
 
 def one_of(names):

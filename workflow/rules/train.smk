@@ -62,15 +62,9 @@ rule genes:
 
 rule train:
     input:
-        slides=lambda wildcards: PLAN.slide_paths(wildcards.benchmark, PLAN.learning_slides(run_of(wildcards))),
-        features=lambda wildcards: PLAN.feature_paths(
-            wildcards.encoder,
-            wildcards.benchmark,
-            PLAN.learning_slides(run_of(wildcards)),
-        ),
+        # One function for all of these, as Snakemake's time for one call outweighs what it asks.
+        unpack(training_inputs),
         genes=PATHS.genes("{benchmark}", "{dataset}", "{protocol}"),
-        # Ancient: it must be there, but an audit that is made again trains nothing again.
-        audit=lambda wildcards: [ancient(path) for path in PLAN.audits(**wildcards)],
         code=CODE("train", "{method}"),
     output:
         model=PATHS.model(RUN),
@@ -90,30 +84,21 @@ rule train:
     params:
         results=constant(str(RESULTS)),
         run=str(RUN),
-        manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
-        by_slide=lambda wildcards: PLAN.by_slide(wildcards.benchmark),
+        options=lambda wildcards: PLAN.training_options(run_of(wildcards)),
         fold=lambda wildcards: PLAN.describe(run_of(wildcards)),
-        settings=lambda wildcards: PLAN.settings_json(wildcards.method, wildcards.variant),
         threads=CONFIG.training.threads,
-        device=lambda wildcards: PLAN.device(METHODS.get(wildcards.method)),
     message:
         "Train {params.run}."
     shell:
-        "stflow train --results {params.results:q} --run {params.run:q} --manifest {params.manifest:q}"
-        " --settings {params.settings:q} --threads {params.threads} --device {params.device} {params.by_slide}"
+        "stflow train --results {params.results:q} --run {params.run:q} --threads {params.threads} {params.options}"
         " > {log:q} 2>&1"
 
 
 # A variant that differs from another only in how it samples has no training of its own.
 rule predict:
     input:
-        model=lambda wildcards: PATHS.model(PLAN.trained_as(run_of(wildcards))),
-        facts=lambda wildcards: PATHS.run_json(PLAN.trained_as(run_of(wildcards))),
+        unpack(prediction_inputs),
         genes=PATHS.genes("{benchmark}", "{dataset}", "{protocol}"),
-        slides=lambda wildcards: PLAN.slide_paths(wildcards.benchmark, PLAN.fold(run_of(wildcards)).test),
-        features=lambda wildcards: PLAN.feature_paths(
-            wildcards.encoder, wildcards.benchmark, PLAN.fold(run_of(wildcards)).test
-        ),
         code=CODE("predict", "{method}"),
     output:
         PATHS.predictions(RUN),
@@ -131,15 +116,10 @@ rule predict:
     params:
         results=constant(str(RESULTS)),
         run=str(RUN),
-        manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
-        by_slide=lambda wildcards: PLAN.by_slide(wildcards.benchmark),
-        settings=lambda wildcards: PLAN.sampling_json(wildcards.method, wildcards.variant),
-        trained_as=lambda wildcards: PLAN.trained_as(run_of(wildcards)).group.variant,
+        options=lambda wildcards: PLAN.prediction_options(run_of(wildcards)),
         threads=CONFIG.training.threads,
-        device=lambda wildcards: PLAN.device(METHODS.get(wildcards.method)),
     message:
         "Predict with {params.run}."
     shell:
-        "stflow predict --results {params.results:q} --run {params.run:q} --manifest {params.manifest:q}"
-        " --settings {params.settings:q} --trained-as {params.trained_as:q}"
-        " --threads {params.threads} --device {params.device} {params.by_slide} > {log:q} 2>&1"
+        "stflow predict --results {params.results:q} --run {params.run:q} --threads {params.threads} {params.options}"
+        " > {log:q} 2>&1"
