@@ -74,13 +74,13 @@ def source_her2st(
 
 @hub_app.command("lock")
 def hub_lock(
-    request: Annotated[Path, typer.Option(help="The files that are needed (<results>/hub/request.json).")],
-    out: Out,
+    request: Annotated[Path, typer.Option(help="The files that are needed (<results>/hub.json).")],
+    root: Annotated[Path, typer.Option(help="Folder to lock; all repositories are asked whether they are open.")],
 ) -> None:
     """Check that every repository is open; record commit, size and hash of the files that are needed."""
-    from stflow.data.hub.lock import make_locks
+    from stflow.data.hub.lock import make_lock
 
-    make_locks(request, out)
+    make_lock(request, root)
 
 
 @hub_app.command("download")

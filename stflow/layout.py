@@ -4,7 +4,7 @@ All paths hang below one results folder::
 
     data/<benchmark>/...                          what a source made or fetched, in its official format
     splits/<benchmark>.csv                        every fold as it was run, and what chose its epochs
-    hub/{request.json, commits.txt}               which files of the hub are needed, and at which commits
+    hub.json                                      which files of the hub are needed
     slides/<benchmark>/<slide>.h5ad               counts and spot centres, one format for all benchmarks
     tiles/<benchmark>/<slide>.h5                  img (N, 224, 224, 3) uint8, coords, barcode
     features/<encoder>/<benchmark>/<slide>.h5     features (N, D), barcodes, coords
@@ -133,12 +133,7 @@ class Layout:
     @property
     def hub_request(self) -> Path:
         """The hub's files that the configuration needs."""
-        return self.results / "hub" / "request.json"
-
-    @property
-    def hub_commits(self) -> Path:
-        """The commits that they are downloaded at."""
-        return self.results / "hub" / "commits.txt"
+        return self.results / "hub.json"
 
     @property
     def report(self) -> Path:

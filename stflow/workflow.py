@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from stflow.config import DEFAULT_VARIANT, GENE_CHOICES
 from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
-from stflow.data.hub.lock import shown
+from stflow.data.hub.lock import shown, write_commit
 from stflow.data.hub.request import Wanted, to_json
 from stflow.data.splits import Fold
 from stflow.errors import ConfigError, DataError
@@ -360,9 +360,14 @@ class Plan:
         return [Wanted(repository, root, tuple(sorted(set(names)))) for (repository, root), names in files.items()]
 
     def write_hub_request(self) -> None:
-        """Write what is downloaded to the results folder; an unchanged file keeps its time."""
+        """Write to the results folder what is downloaded, and beside the data the commits of what is locked already.
+
+        With the lock there, no question and no download is out of date, whatever became of the other file.
+        """
         if wanted := self.downloads():
             write_if_changed(self.layout.hub_request, json.dumps(to_json(wanted), indent=1) + "\n")
+        for item in wanted:
+            write_commit(item.root)
 
     def image_files(self, benchmark: str, slide: str) -> list[Path]:
         """Files that a slide's tiles are made from."""

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 # pytest imports tests by their path alone, so a module beside them is loaded the same way.
-_spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("server.py"))
-hub_server = sys.modules.setdefault("hub_server", importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(hub_server)
+if "hub_server" not in sys.modules:
+    _spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("server.py"))
+    sys.modules["hub_server"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["hub_server"])
+hub_server = sys.modules["hub_server"]
 
 NAME = "MahmoodLab/hest-bench"
 SECRET = "hf_secretOfNobody0123456789"
@@ -60,14 +62,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def lock(hub: object, tmp_path: Path) -> Callable[..., Path]:
     """``lock(*files)`` locks files of the repository below ``<tmp>/data`` and returns that folder."""
-    from stflow.data.hub.lock import make_locks
+    from stflow.data.hub.lock import make_lock
     from stflow.data.hub.request import Wanted, to_json
 
     def make(*files: str) -> Path:
         root = tmp_path / "data"
         request = tmp_path / "request.json"
         request.write_text(json.dumps(to_json([Wanted(NAME, root, files or (LARGE, SMALL, OTHER))])))
-        make_locks(request, tmp_path / "commits.txt")
+        make_lock(request, root)
         return root
 
     return make

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stflow.data.hub.download import STAGING, download_file
+from stflow.data.hub.lock import read_lock
 from stflow.errors import AccessError, DataError, IntegrityError
 
 NAME = "MahmoodLab/hest-bench"
@@ -22,7 +23,13 @@ def fault(kind: str, **values: object):
 
 def nothing_left(root: Path) -> bool:
     """Whether the folder holds its lock and no other file."""
-    return [path.name for path in root.rglob("*") if path.is_file()] == [".hub-lock.json"]
+    return files_of(root) == set()
+
+
+def files_of(root: Path) -> set[str]:
+    """Names of the files there, the lock's aside."""
+    names = {path.name for path in root.rglob("*") if path.is_file()}
+    return names - {".hub-lock.json", ".hub-lock.json.flock", ".hub-commit"}
 
 
 @pytest.mark.parametrize("file", [LARGE, SMALL], ids=["large", "small"])
@@ -30,7 +37,7 @@ def test_a_file_arrives_whole(hub, lock, file: str) -> None:
     root = lock()
     assert download_file(NAME, root, file).read_bytes() == hub.repos[NAME].files[file]
     assert hub.fetched() == {file: 1}
-    assert {path.name for path in root.rglob("*") if path.is_file()} == {".hub-lock.json", Path(file).name}
+    assert files_of(root) == {Path(file).name}
 
 
 def test_it_is_not_fetched_again_and_a_spoilt_one_is(hub, lock) -> None:
@@ -48,6 +55,13 @@ def test_it_comes_from_the_locked_commit(hub, lock) -> None:
     hub.repos[NAME].branches = ()
     download_file(NAME, root, LARGE)
     assert all("/resolve/cccc" in path for _, path, _ in hub.asked if "/resolve/" in path)
+
+
+def test_a_file_that_was_not_locked_before_is_locked_first(hub, lock) -> None:
+    root = lock(SMALL)
+    hub.repos[NAME].branches = ()  # at the same commit
+    assert download_file(NAME, root, LARGE).read_bytes() == hub.repos[NAME].files[LARGE]
+    assert set(read_lock(root).files) == {SMALL, LARGE}
 
 
 def test_a_dropped_connection_is_taken_up_where_it_broke_off(hub, lock, waits, monkeypatch) -> None:
@@ -139,9 +153,9 @@ def test_a_gate_that_closed_after_the_lock_is_told(hub, lock) -> None:
     assert nothing_left(root)
 
 
-def test_a_file_that_is_gone_or_was_never_locked_is_told(hub, lock) -> None:
+def test_a_file_that_is_gone_or_was_never_there_is_told(hub, lock) -> None:
     root = lock()
-    with pytest.raises(DataError, match=r"does not hold IDC/more.h5"):
+    with pytest.raises(DataError, match=r"has no IDC/more.h5 at c+ \(1 files\)"):
         download_file(NAME, root, "IDC/more.h5")
     del hub.repos[NAME].files[LARGE]
     with pytest.raises(DataError, match=rf"has no file {LARGE} at the locked commit"):

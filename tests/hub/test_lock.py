@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stflow.data.hub.lock import NAME as LOCK
-from stflow.data.hub.lock import make_locks, read_lock
+from stflow.data.hub.lock import make_lock, read_lock
 from stflow.data.hub.request import Wanted, to_json
 from stflow.errors import AccessError, DataError, IntegrityError
 
@@ -32,7 +32,7 @@ def test_a_branch_becomes_a_commit_and_every_file_has_size_and_hash(hub, lock, t
     assert not made.files[LARGE].git_sha1
     assert made.files[SMALL].git_sha1
     assert not made.files[SMALL].sha256
-    assert (tmp_path / "commits.txt").read_text() == f"{NAME} {tmp_path / 'data'} {repo.commit}\n"
+    assert (tmp_path / "data" / ".hub-commit").read_text() == f"{repo.commit}\n"
     assert not hub.fetched(), "no file is fetched for it"
 
 
@@ -103,7 +103,6 @@ def test_a_closed_gate_names_the_page_and_the_command(
     assert ("there is no token here" in message) == (token is None)
     assert SECRET not in message
     assert not (tmp_path / "data").exists()
-    assert not (tmp_path / "commits.txt").exists()
 
 
 def test_the_right_token_opens_the_gate_and_is_written_nowhere(
@@ -124,7 +123,7 @@ def test_one_closed_gate_stops_all_repositories_before_any_is_listed(hub, tmp_pa
     wanted = [Wanted(NAME, tmp_path / "one", (LARGE,)), Wanted(other, tmp_path / "two", ("st/A.h5ad",))]
     (tmp_path / "request.json").write_text(json.dumps(to_json(wanted)))
     with pytest.raises(AccessError, match="MahmoodLab/hest is gated"):
-        make_locks(tmp_path / "request.json", tmp_path / "commits.txt")
+        make_lock(tmp_path / "request.json", tmp_path / "one")
     assert {path.rpartition("/")[2] for _, path, _ in hub.asked} == {"auth-check"}
     assert not (tmp_path / "one").exists()
 
@@ -214,4 +213,4 @@ def test_a_folder_belongs_to_one_repository(hub, lock, tmp_path: Path) -> None:
     root = lock()
     (tmp_path / "other.json").write_text(json.dumps(to_json([Wanted("MahmoodLab/hest", root, ("a",))])))
     with pytest.raises(IntegrityError, match="is of MahmoodLab/hest-bench, not of MahmoodLab/hest"):
-        make_locks(tmp_path / "other.json", tmp_path / "out.txt")
+        make_lock(tmp_path / "other.json", root)

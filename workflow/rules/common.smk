@@ -8,6 +8,7 @@ from snakemake.utils import validate
 
 from stflow.config import validate as check_config
 from stflow.data.known_patients import KNOWN
+from stflow.data.hub.lock import COMMIT_NAME
 from stflow.encoders import ENCODERS
 from stflow.errors import StflowError
 from stflow.layout import Group, Run

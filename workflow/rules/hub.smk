@@ -1,38 +1,40 @@
-# Hugging Face: one job asks whether the repositories are open and which bytes their files are, then one job a file.
-# Benchmarks that are read from a mirror (data_root) have no job here.
+# Hugging Face: one job a repository asks which bytes its files are, then one job a file. Benchmarks that are read from a
+# mirror (data_root) have no job here.
 
-if PLAN.downloads():
+# Each of these jobs first asks whether all repositories are open, so a closed gate is told before any download starts.
+# They have no input: a lock is made once and kept beside the data, and a finished download is never out of date.
+for number, wanted in enumerate(PLAN.downloads()):
 
-    # All repositories in one job, so that a closed gate is told before any download starts. Its output is kept while the
-    # job runs and put back if it fails: without it every download would count as out of date.
-    rule hub_lock:
-        input:
-            PATHS.hub_request,
+    rule:
+        name:
+            f"hub_lock_{number}"
         output:
-            update(PATHS.hub_commits),
+            wanted.root / COMMIT_NAME,
         log:
-            LOGS / "hub/lock.log",
+            LOGS / "hub" / f"lock_{number}.log",
         localrule: True
         conda:
             ENVIRONMENT
         resources:
             mem_mb=1000,
             runtime=30,
+        params:
+            repository=wanted.repository,
+            request=constant(PATHS.hub_request),
+            root=constant(wanted.root),
         message:
-            "Ask the hub for access, commits and hashes."
+            "Ask the hub for access, and for the commit and hashes of {params.repository}."
         shell:
-            "stflow hub lock --request {input:q} --out {output:q} > {log:q} 2>&1"
+            "stflow hub lock --request {params.request:q} --root {params.root:q} > {log:q} 2>&1"
 
 
-# The commits come from the lock beside the data, which never changes by itself. So a lock that was made again, as for
-# more slides, makes no download out of date: that is what `ancient` says.
 for number, wanted in enumerate(PLAN.downloads()):
 
     rule:
         name:
             f"download_{number}"
         input:
-            ancient(PATHS.hub_commits),
+            wanted.root / COMMIT_NAME,
         output:
             wanted.root / "{file}",
         log:

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from stflow.data.hub.client import ask, is_offline
-from stflow.data.hub.lock import NAME, Entry, read_lock
+from stflow.data.hub.lock import NAME, Entry, lock_files, read_lock
 from stflow.data.hub.manifest import repository
+from stflow.data.hub.request import Wanted
 from stflow.errors import DataError, IntegrityError
 
 STAGING = ".hub-staging"
@@ -24,7 +25,8 @@ def download_file(name: str, root: Path, file: str) -> Path:
     """``<root>/<file>`` with the content that the lock promises; a file that has it already is left alone.
 
     What an earlier, killed download left behind is removed first. The client takes up a dropped connection where it
-    broke off, within one call; after a kill a file starts anew.
+    broke off, within one call; after a kill a file starts anew. A file that the lock does not hold yet, as one of a
+    slide that was added to the configuration later, is locked first.
 
     Parameters
     ----------
@@ -38,14 +40,18 @@ def download_file(name: str, root: Path, file: str) -> Path:
     Raises
     ------
     AccessError, DataError, ResourceError
-        See `stflow.data.hub.client.ask`; also a file that is not locked, and HF_HUB_OFFLINE=1.
+        See `stflow.data.hub.client.ask`; also HF_HUB_OFFLINE=1.
     IntegrityError
         The content is another; nothing is left of it.
     """
-    lock = read_lock(root)
+    lock, path = read_lock(root), root / file
     if lock is None or file not in lock.files or lock.repository != name:
-        raise DataError(f"{root / NAME} does not hold {file} of {name}. Run the workflow, which locks it first.")
-    entry, path = lock.files[file], root / file
+        if is_offline():
+            raise DataError(
+                f"HF_HUB_OFFLINE=1, and {root / NAME} does not hold {file}. Unset it to ask the hub for it."
+            )
+        lock = lock_files(Wanted(name, root, (file,)))
+    entry = lock.files[file]
     staging = root / STAGING / file.replace("/", "+")
     shutil.rmtree(staging, ignore_errors=True)
     if path.is_file() and not entry.fault(path):

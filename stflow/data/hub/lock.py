@@ -7,6 +7,7 @@ SHA-256 (Git LFS); for small ones the hub knows Git's own hash, which is checked
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import sys
@@ -19,9 +20,10 @@ from stflow.data.hub.client import ask, is_offline
 from stflow.data.hub.manifest import repository
 from stflow.data.hub.request import Wanted, read_request
 from stflow.errors import DataError, IntegrityError
-from stflow.io import SCHEMA_VERSION, read_json, sha256_file, write_json, write_text
+from stflow.io import SCHEMA_VERSION, read_json, sha256_file, write_json
+from stflow.provenance import write_if_changed
 
-NAME = ".hub-lock.json"
+NAME, COMMIT_NAME = ".hub-lock.json", ".hub-commit"
 #: Files asked for at once.
 _BATCH = 100
 #: Missing files named in a message.
@@ -91,8 +93,8 @@ def write_lock(root: Path, lock: Lock) -> None:
     )
 
 
-def make_locks(request: Path, out: Path) -> None:
-    """Lock every file of a request, after a look whether all of its repositories are open.
+def make_lock(request: Path, root: Path) -> None:
+    """Lock every file of a request that goes to ``root``, after a look whether all of its repositories are open.
 
     A repository whose files are all locked and on disk is not asked; with all of them so, no call is made.
 
@@ -100,31 +102,36 @@ def make_locks(request: Path, out: Path) -> None:
     ----------
     request
         The file of `stflow.data.hub.request`.
-    out
-        Text file to write: a line a repository, its name, folder and commit.
+    root
+        Folder of the lock.
 
     Raises
     ------
     AccessError
-        A repository is closed to this account; nothing was asked beyond that.
+        Some repository of the request is closed to this account; nothing was asked beyond that.
     DataError
-        Files that the repositories do not have, all of them named; the hub is not reached, or HF_HUB_OFFLINE=1.
+        Files that the repository does not have, all of them named; the hub is not reached, or HF_HUB_OFFLINE=1.
     IntegrityError
         The hub, or the manifest, says otherwise than an earlier lock.
     """
-    wanted = read_request(request)
-    locks = [_earlier(item) for item in wanted]
-    open_questions = [item for item, lock in zip(wanted, locks, strict=True) if _unsettled(item, lock)]
+    open_questions = [item for item in read_request(request) if _unsettled(item, _earlier(item))]
     if open_questions and is_offline():
         raise DataError(_offline(open_questions))
+    for name in dict.fromkeys(item.repository for item in open_questions):
+        _require_open(name)
     for item in open_questions:
-        _require_open(item.repository)
-    lines = []
-    for item, lock in zip(wanted, locks, strict=True):
-        made = _extended(item, lock) if item in open_questions else lock
-        assert made is not None, "a repository without a lock is an open question"
-        lines.append(f"{made.repository} {item.root} {made.revision}\n")
-    write_text(out, "".join(lines))
+        if item.root == root:
+            lock_files(item)
+    write_commit(root)
+
+
+def write_commit(root: Path) -> None:
+    """Write the commit of a folder's lock to a file of its own, if there is a lock; an unchanged file keeps its time.
+
+    It is an input of every download. As the lock's commit never changes, no download is ever out of date.
+    """
+    if lock := read_lock(root):
+        write_if_changed(root / COMMIT_NAME, f"{lock.revision}\n")
 
 
 def _earlier(item: Wanted) -> Lock | None:
@@ -178,21 +185,29 @@ def _require_open(name: str) -> None:
     ask(name, "access", lambda: HfApi().auth_check(name, repo_type=kind))
 
 
-def _extended(item: Wanted, lock: Lock | None) -> Lock:
-    """The lock with every file of the request, after asking for those that are not settled; written."""
+def lock_files(item: Wanted) -> Lock:
+    """The lock with all of these files, after asking for those that are not settled. One process at a time.
+
+    Raises
+    ------
+    AccessError, DataError, IntegrityError
+        See `make_lock`.
+    """
     from huggingface_hub import HfApi
 
-    name, place = item.repository, repository(item.repository)
-    if lock is None:
-        info = ask(name, "commit", partial(HfApi().repo_info, name, repo_type=place.kind, revision=place.revision))
-        lock = Lock(name, str(info.sha), {})
-    found = _listed(name, lock.revision, _unsettled(item, lock))
-    for path, entry in found.items():
-        known = place.known.get(path)
-        for earlier, source in ((lock.files.get(path), str(item.root / NAME)), (known, "resources/hub.json")):
-            _require_same(path, entry, earlier, source)
-    made = Lock(name, lock.revision, {**lock.files, **found})
-    write_lock(item.root, made)
+    item.root.mkdir(parents=True, exist_ok=True)
+    with (item.root / f"{NAME}.flock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        name, place, lock = item.repository, repository(item.repository), _earlier(item)
+        if lock is None:
+            info = ask(name, "commit", partial(HfApi().repo_info, name, repo_type=place.kind, revision=place.revision))
+            lock = Lock(name, str(info.sha), {})
+        found = _listed(name, lock.revision, _unsettled(item, lock))
+        for path, entry in found.items():
+            _require_same(path, entry, lock.files.get(path), str(item.root / NAME))
+            _require_same(path, entry, place.known.get(path), "resources/hub.json")
+        made = Lock(name, lock.revision, {**lock.files, **found})
+        write_lock(item.root, made)
     total = sum(made.files[path].bytes for path in item.files)
     print(f"{name} at {made.revision}: {len(item.files):,} files, {total / 1e9:.2f} GB", file=sys.stderr)
     return made
