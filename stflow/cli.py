@@ -433,6 +433,17 @@ def doctor(results: Results = Path("results")) -> None:
 
 
 @app.command()
+def verify(
+    results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results"),
+    update: Annotated[bool, typer.Option("--update", help="Take the present state as right.")] = False,
+) -> None:
+    """Hash everything that was downloaded or made, and name what changed."""
+    from stflow.verify import verify as verify_results
+
+    raise typer.Exit(verify_results(results, update=update))
+
+
+@app.command()
 def params(
     features: Annotated[int, typer.Option(help="Feature size.")] = 1024,
     n_genes: Annotated[int, typer.Option(help="Genes.")] = 50,
@@ -460,7 +471,7 @@ def main(argv: list[str] | None = None) -> Any:
         arguments.remove("--debug")
     start = time.monotonic()
     try:
-        app(arguments, standalone_mode=False, prog_name="stflow")
+        status = app(arguments, standalone_mode=False, prog_name="stflow")
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except StflowError as error:
@@ -474,5 +485,7 @@ def main(argv: list[str] | None = None) -> Any:
             raise
         error.show()
         sys.exit(error.exit_code)
-    if arguments and not {"--help", "list", "doctor", "params"} & set(arguments):
+    if isinstance(status, int) and status:  # of a command that ends with `typer.Exit`, as doctor and verify
+        sys.exit(status)
+    if arguments and not {"--help", "list", "doctor", "params", "verify"} & set(arguments):
         print(f"stflow {arguments[0]}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)

@@ -65,3 +65,12 @@ def test_an_unreachable_hub_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(HfApi, "auth_check", down)
     assert doctor.hub_access("MahmoodLab/UNI").verdict == "WARN"
+
+
+def test_a_failure_is_the_command_s_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from stflow.cli import main
+
+    monkeypatch.setattr(doctor, "all_findings", lambda _: [doctor.Finding("FAIL", "disk", "1 GB", "free some")])
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", "--results", str(tmp_path)])
+    assert ended.value.code == 1
