@@ -58,7 +58,7 @@ def test_the_variants_of_the_guide_are_settings_of_its_method() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/extending.md", "docs/stflow.md", "config/README.md", "docs/demo.md"]
+    "document", ["README.md", "docs/extending.md", "docs/stflow.md", "config/README.md", "docs/demo.md", "docs/data.md"]
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
@@ -74,6 +74,18 @@ def test_every_make_target_of_the_readme_exists() -> None:
     assert {"demo", "test"} <= wanted
     for target in wanted:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("document", ["README.md", "config/README.md", "docs/data.md", "config/ablations.yaml"])
+def test_snakemake_takes_the_commands_of_the_documents_as_meant(document: str) -> None:
+    """An option of several values swallows a target that follows it."""
+    from snakemake.cli import get_argument_parser
+
+    parser = get_argument_parser()
+    lines = re.findall(r"^[# ]*snakemake (.*?)(?: +#.*)?$", (ROOT / document).read_text(encoding="utf-8"), re.MULTILINE)
+    assert lines
+    for line in lines:
+        assert parser.parse_args(line.split()).targets, line
 
 
 def test_every_configuration_that_the_readme_names_exists() -> None:

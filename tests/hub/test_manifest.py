@@ -54,3 +54,9 @@ def test_the_technology_of_a_published_slide_needs_no_disk(tmp_path: Path) -> No
     (tmp_path / "ST" / "coord" / "Mine_coord.csv").touch()
     assert files.image_files(dataset, slide) == [tmp_path / facts.technology / "image" / f"{slide}.png"]
     assert files.image_files(dataset, "Mine") == [tmp_path / "ST" / "image" / "Mine.png"]
+
+
+def test_the_guide_s_table_is_the_manifest_s() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+/\S+)` \| .* \| (\S[^|]*) \| [^|]+ \|$", text, flags=re.MULTILINE)
+    assert dict(rows) == {name: place.licence or "not stated" for name, place in repositories().items()}
