@@ -13,9 +13,14 @@ from stflow.workflow import Plan
 HUB = {"source": "hub", "repository": "MahmoodLab/hest-bench", "format": "hest_bench", "datasets": ["IDC"]}
 
 
-def test_the_paper_s_configuration_downloads_every_slide_of_hest_bench() -> None:
+def test_the_paper_s_configuration_downloads_every_slide_of_both_benchmarks() -> None:
     plan = Plan(Config())
-    (wanted,) = plan.downloads()
+    wanted, stimage = plan.downloads()
+    assert (stimage.repository, stimage.root) == ("jiawennnn/STimage-1K4M", Path("results/data/stimage"))
+    assert len(stimage.files) == 3 * 146
+    assert {Path(file).parts[:2] for file in stimage.files} == {
+        ("Visium", folder) for folder in ("image", "gene_exp", "coord")
+    }
     assert (wanted.repository, wanted.root) == ("MahmoodLab/hest-bench", Path("results/data/hest"))
     assert len(wanted.files) == 2 * 72 + 10
     assert {file for file in wanted.files if file.startswith("IDC/")} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from stflow.config import load, validate
+from stflow.config import load
 from stflow.workflow import Plan
 
 ROOT = Path(__file__).parents[2]
@@ -87,19 +87,26 @@ def test_a_nested_key_can_be_set_on_the_command_line(tree) -> None:
 
 def test_datasets_without_leak_free_folds_do_not_stop_the_others(tree) -> None:
     """STImage-1K4M's seven organs: three have no clean fold, and all have the paper's."""
-    values = {"benchmarks": {"stimage": {"format": "stimage", "root": "organs", "split_by_slide": True}}}
+    stimage = load(ROOT / "config" / "config.yaml").benchmarks["stimage"].model_dump(mode="json")
+    values = {"results": "results/organs", "benchmarks": {"stimage": stimage}}
     values |= {"encoders": ["classical"], "methods": ["mean"], "seeds": [0]}
     (tree.root / "organs.yaml").write_text(yaml.safe_dump(values))
-    plan = Plan(validate(values))
-    for slide in plan.slides("stimage"):
-        for path in (*plan.counts_files("stimage", slide), *plan.image_files("stimage", slide)):
-            (tree.root / path).parent.mkdir(parents=True, exist_ok=True)
-            (tree.root / path).touch()
     planned = tree.planned("--configfile", "organs.yaml")
     expected = {"splits": 1, "counts": 146, "genes": 7 + 4, "train": 7 * 3 + 10, "evaluate": 7 + 4, "table1": 1}
     assert {rule: planned.count[rule] for rule in expected} == expected
     assert "Choose the genes of stimage/Prostate for the paper protocol." in planned.messages
     assert "Choose the genes of stimage/Prostate for the clean protocol." not in planned.messages
+
+
+def test_the_whole_paper_is_planned_without_any_data(tree) -> None:
+    """Seventeen datasets from the manifests alone; every slide's files are downloaded, and every fold trained."""
+    planned = tree.planned("all")
+    slides = 72 + 146
+    expected = {"hub_lock_0": 1, "hub_lock_1": 1, "download_0": 154, "download_1": 438}
+    expected |= {"counts": slides, "tile": slides, "embed": slides, "evaluate": 80 + 44}
+    assert {rule: planned.count[rule] for rule in expected} == expected
+    assert planned.count["train"] == planned.count["predict"] == 464 + 248
+    assert not (tree.root / "results" / "data").exists()
 
 
 def test_named_targets(tree) -> None:
@@ -116,7 +123,7 @@ def test_named_targets(tree) -> None:
 
 def test_all_problems_of_a_configuration_come_in_one_message(tree) -> None:
     (tree.root / "bad.yaml").write_text(
-        "resutls: x\nseeds: [a]\nbenchmarks:\n  demo_hest: {source: demo, format: hest, datasets: [NOPE]}\n"
+        "results: results/bad\nresutls: x\nseeds: [a]\nbenchmarks:\n  demo_hest: {source: demo, format: hest, datasets: [NOPE]}\n"
     )
     done = tree.snakemake("--dry-run", "--configfile", "bad.yaml")
     assert done.returncode == 1
@@ -125,7 +132,7 @@ def test_all_problems_of_a_configuration_come_in_one_message(tree) -> None:
     assert "seeds.0: Input should be a valid integer" in done.stdout
     assert "no dataset of benchmark demo_hest 'NOPE'; known are DEMO_IDC" in done.stdout
     assert "Traceback" not in done.stdout
-    assert not (tree.root / "results" / "code").exists()
+    assert not (tree.root / "results" / "bad").exists()
 
 
 def test_a_fold_with_a_patient_on_both_sides_stops_the_workflow(tree) -> None:
