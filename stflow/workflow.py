@@ -167,12 +167,12 @@ class Plan:
             mirror = self.config.mirror(name)
             if mirror is None:
                 continue
-            missing = [str(path) for path in self.hub_files(name) if not path.is_file()]
+            missing = [str(path) for path in self.hub_files(name) if not (path.is_file() and path.stat().st_size)]
             if missing:
                 raise DataError(
                     f"the mirror {mirror} of {self.config.benchmarks[name].repository} lacks {len(missing)} files that "
-                    f"benchmark {name} needs: {shown(missing)}. Copy them there, leave data_root out to download them, "
-                    f"or narrow benchmarks.{name}.datasets."
+                    f"benchmark {name} needs, or has them empty: {shown(missing)}. Copy them there, leave data_root "
+                    f"out to download them, or narrow benchmarks.{name}.datasets."
                 )
 
     # -- names -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from stflow.data.hub.download import STAGING, download_file
 from stflow.data.hub.lock import read_lock
-from stflow.errors import AccessError, DataError, IntegrityError
+from stflow.errors import AccessError, DataError, IntegrityError, ResourceError
 
 NAME = "MahmoodLab/hest-bench"
 LARGE, SMALL, OTHER = "IDC/patches/S1.h5", "IDC/var_50genes.json", "IDC/adata/S1.h5ad"
@@ -200,14 +200,26 @@ def test_a_full_disk_is_told(hub, lock, monkeypatch: pytest.MonkeyPatch) -> None
 
     import huggingface_hub
 
-    from stflow.errors import ResourceError
-
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     root = lock()
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", full)
     with pytest.raises(ResourceError, match=f"disk full while fetching {LARGE}"):
+        download_file(NAME, root, LARGE)
+
+
+def test_a_folder_that_cannot_be_written_is_told(hub, lock, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    import huggingface_hub
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    root = lock()
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", denied)
+    with pytest.raises(ResourceError, match=f"{LARGE} of {NAME} cannot be written: Permission denied"):
         download_file(NAME, root, LARGE)
 
 

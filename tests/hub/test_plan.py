@@ -59,17 +59,21 @@ def test_a_mirror_is_read_in_place_and_nothing_is_downloaded(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         Plan(validate(values))
     message = str(caught.value)
-    assert "lacks 9 files that benchmark hest needs" in message
+    assert "lacks 9 files that benchmark hest needs, or has them empty" in message
     assert str(tmp_path / "hest-bench" / "IDC" / "adata" / "TENX95.h5ad") in message
     assert "data_root" in message
 
     for file in Plan(validate({**values, "data_root": None})).downloads()[0].files:
         path = tmp_path / "hest-bench" / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_text("x")
     plan = Plan(validate(values))
     assert plan.downloads() == []
     assert plan.root("hest") == str(tmp_path / "hest-bench")
+
+    path.write_text("")
+    with pytest.raises(DataError, match=f"lacks 1 files .*, or has them empty: {path}"):
+        Plan(validate(values))
 
 
 def test_a_root_of_its_own_is_downloaded_to_beside_a_mirror(tmp_path: Path) -> None:

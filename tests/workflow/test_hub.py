@@ -139,6 +139,27 @@ def test_a_second_run_does_nothing_and_asks_nobody(lab) -> None:
     assert lab.hub.asked == []
 
 
+def test_what_was_downloaded_and_made_is_verified(lab, capsys) -> None:
+    """Of a whole run: tiles that are links, features, runs, tables. The ledger is on the side of the results."""
+    from stflow.verify import verify
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(lab.tree.root)
+        assert verify(Path("results")) == 0
+        capsys.readouterr()
+        assert verify(Path("results")) == 0
+        assert " and 5 downloaded: all as recorded." in capsys.readouterr().out
+        patches = Path("results/data/lab/IDC/patches/DEMO2A.h5")
+        content, stat = patches.read_bytes(), patches.stat()
+        patches.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert verify(Path("results")) == 1
+        assert f"broken            {patches}  (hash " in capsys.readouterr().out
+        patches.write_bytes(content)
+        os.utime(patches, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        assert verify(Path("results")) == 0
+        (Path("results") / "hashes.json").unlink()
+
+
 def test_neither_more_files_nor_a_lost_or_newer_commit_file_put_a_download_out_of_date(lab) -> None:
     lab.configure()
     commit = lab.layout.data("lab") / ".hub-commit"
@@ -175,5 +196,7 @@ def test_a_mirror_gives_the_same_slide_and_asks_nobody(lab) -> None:
     (lab.tree.root / "hest-bench" / "IDC" / "patches" / "DEMO2A.h5").unlink()
     missing = lab.tree.snakemake("--dry-run", *CONFIGURED)
     assert missing.returncode == 1
-    assert "lacks 1 files that benchmark lab needs: hest-bench/IDC/patches/DEMO2A.h5" in missing.stdout
+    assert (
+        "lacks 1 files that benchmark lab needs, or has them empty: hest-bench/IDC/patches/DEMO2A.h5" in missing.stdout
+    )
     assert "Traceback" not in missing.stdout

@@ -51,7 +51,7 @@ def ask(name: str, what: str, call: Callable[[], Answer]) -> Answer:
     DataError
         No such file or revision; the hub is not reached.
     ResourceError
-        The disk is full.
+        The disk is full or cannot be written.
     """
     from httpx2 import HTTPError
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
@@ -80,7 +80,7 @@ def _passes(error: BaseException) -> bool:
     if (status := _status(error)) is not None:
         return status in PASSING
     # A plain OSError is the client's check of the length: the connection ended before the file did.
-    return isinstance(error, TransportError) or type(error) is OSError
+    return isinstance(error, TransportError) or (type(error) is OSError and error.errno is None)
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -140,6 +140,10 @@ def _told(error: BaseException, name: str, what: str, tries: int) -> StflowError
         return AccessError(
             f"the hub refuses this machine's token for {name} ({_status(cause)}). Make a new one with the right to "
             f"read gated repositories, and run: hf auth login. The page: {place.page}"
+        )
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return ResourceError(
+            f"{what} of {name} cannot be written: {cause.strerror}. Check the disk and its permissions."
         )
     return DataError(
         f"{what} of {name}: {_seen(cause)}, after {tries} tries. Check the network and its proxy settings and run "
