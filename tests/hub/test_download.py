@@ -187,12 +187,15 @@ def test_no_network_is_told_and_leaves_nothing(
 
 
 def test_what_a_killed_download_left_is_removed(hub, lock) -> None:
+    """Also where the file itself is there already."""
     root = lock()
     stale = root / STAGING / LARGE.replace("/", "+") / ".cache" / "huggingface" / "download" / "x.incomplete"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"half")
-    download_file(NAME, root, LARGE)
-    assert not list(root.rglob("*.incomplete"))
+    for _ in range(2):
+        stale.parent.mkdir(parents=True)
+        stale.write_bytes(b"half")
+        download_file(NAME, root, LARGE)
+        assert files_of(root) == {Path(LARGE).name}
+    assert hub.fetched() == {LARGE: 1}
 
 
 def test_a_full_disk_is_told(hub, lock, monkeypatch: pytest.MonkeyPatch) -> None:
