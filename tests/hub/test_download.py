@@ -226,6 +226,26 @@ def test_a_folder_that_cannot_be_written_is_told(hub, lock, monkeypatch: pytest.
         download_file(NAME, root, LARGE)
 
 
+def test_a_transfer_by_chunks_that_breaks_off_is_tried_again(hub, lock, waits, monkeypatch) -> None:
+    """As xet tells it; this machine's hub has none."""
+    import huggingface_hub
+
+    root, whole, broken = lock(), huggingface_hub.hf_hub_download, [RuntimeError("cas"), TimeoutError("cas")]
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *a, **k: raised(broken.pop()) if broken else whole(*a, **k)
+    )
+    assert download_file(NAME, root, LARGE).read_bytes() == hub.repos[NAME].files[LARGE]
+    assert waits == [1, 2]
+    broken += [RuntimeError("cas")] * 5
+    with pytest.raises(DataError, match=r"no connection \(RuntimeError\), after 5 tries"):
+        download_file(NAME, root, OTHER)
+
+
+def raised(error: Exception) -> None:
+    """Raise an error where only an expression may stand."""
+    raise error
+
+
 def test_the_commands_work_as_processes_and_offline_makes_no_call(hub, lock, tmp_path: Path) -> None:
     """What the rules run, with the client's environment as a user sets it."""
     root = lock()

@@ -59,7 +59,7 @@ def ask(name: str, what: str, call: Callable[[], Answer]) -> Answer:
     for attempt in range(1, TRIES + 1):
         try:
             return call()
-        except (HTTPError, HfHubHTTPError, EntryNotFoundError, OSError) as error:
+        except (HTTPError, HfHubHTTPError, EntryNotFoundError, OSError, RuntimeError) as error:
             if is_disk_full(error):
                 raise ResourceError(f"disk full while fetching {what} of {name}. Free space and run again.") from error
             if attempt == TRIES or not _passes(error):
@@ -79,8 +79,10 @@ def _passes(error: BaseException) -> bool:
         return False
     if (status := _status(error)) is not None:
         return status in PASSING
-    # A plain OSError is the client's check of the length: the connection ended before the file did.
-    return isinstance(error, TransportError) or (type(error) is OSError and error.errno is None)
+    # A plain OSError is the client's check of the length: the connection ended before the file did. The others are of
+    # its transfer by chunks (xet), which has no better names for them.
+    broke_off = (TransportError, ConnectionError, TimeoutError, RuntimeError)
+    return isinstance(error, broke_off) or (type(error) is OSError and error.errno is None)
 
 
 def _status(error: BaseException | None) -> int | None:
