@@ -103,11 +103,12 @@ def counts(
     slide: Annotated[str, typer.Option(help="Slide name.")],
     patient: Annotated[str, typer.Option(help="Patient of the slide.")],
     out: Out,
+    mpp: Annotated[float | None, typer.Option(help="um/px of slides that do not tell it.")] = None,
 ) -> None:
     """Read a slide's counts and spot centres into the slide file."""
     from stflow.data.counts import make_counts
 
-    make_counts(format, root, dataset, slide, patient, out)
+    make_counts(format, root, dataset, slide, patient, out, mpp)
 
 
 @app.command()
@@ -136,6 +137,7 @@ def tile(
     tile_px: Annotated[int, typer.Option(help="Side of a tile as the encoder sees it, px.")] = 224,
     min_tissue: Annotated[float, typer.Option(help="Share of a tile that must be tissue.")] = 0.15,
     crop: Annotated[str, typer.Option(help="Where a tile is its spot: spot (its width) or pixels (tile-px).")] = "spot",
+    max_unreadable: Annotated[float, typer.Option(help="Share of tiles that may be damaged.")] = 0.01,
 ) -> None:
     """Cut the tile of every spot, by um per pixel."""
     from stflow.wsi.tiles import make_tiles
@@ -151,6 +153,7 @@ def tile(
         tile_px=tile_px,
         min_tissue=min_tissue,
         crop=crop,
+        max_unreadable=max_unreadable,
     )
 
 

@@ -121,6 +121,12 @@ class Benchmark(Model):
         description="the paper protocol's folds may share patients, as STImage-1K4M's random 8:1:1 does",
     )
     genes: BenchmarkGenes = Field(default_factory=BenchmarkGenes, description="genes of this benchmark alone")
+    mpp: float | None = Field(
+        None,
+        gt=0,
+        description="um/px of slides whose files and metadata do not tell it; what they tell goes first",
+        json_schema_extra=unit("um/px"),
+    )
     gene_groups: Path | None = Field(
         None,
         description="JSON of named gene lists to score apart, relative to root; the demo's planted truth",
@@ -152,6 +158,13 @@ class Tiling(Model):
         ge=0,
         le=1,
         description="a spot is kept if this share of its tile is tissue",
+        json_schema_extra=unit("share"),
+    )
+    max_unreadable: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="tiles with damaged pixels are left out and named; a slide with more than this share of them fails",
         json_schema_extra=unit("share"),
     )
 

@@ -164,7 +164,7 @@ def own_fault(results: Path, path: Path) -> str:
 
 
 def _tiles_fault(path: Path) -> str:
-    from stflow.wsi.tiles import tiles_digest
+    from stflow.wsi.tile_store import tiles_digest
 
     with open_h5(path) as handle:
         recorded = handle.attrs.get("img_sha256")

@@ -19,6 +19,7 @@ from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
 from stflow.data.hub.lock import shown, write_commit
 from stflow.data.hub.request import Wanted, to_json
+from stflow.data.official import require_official_folds
 from stflow.data.splits import Fold
 from stflow.errors import ConfigError, DataError
 from stflow.layout import Group, Layout, Run
@@ -81,7 +82,7 @@ class Plan:
     ConfigError
         Names that fit the configuration's types but not its split manifests; all of them in one message.
     SplitError, LeakageError
-        A fold that cannot be used.
+        A fold that cannot be used, or hest-bench's own folds are others than its manifest's.
     DataError
         Files that a local mirror lacks.
     """
@@ -110,6 +111,9 @@ class Plan:
         }
         for key in self.without_folds:
             del self.folds[key]
+        for name, entry in config.benchmarks.items():
+            if entry.format == "hest_bench" and entry.manifest is None:
+                require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         self._refuse_unusable()
         self._refuse_incomplete_mirrors()
@@ -327,6 +331,11 @@ class Plan:
         """The flag for tiles of a width in pixels, of a format to which it matters."""
         crop = self.config.tiling.crop
         return f"--crop {crop}" if crop != "spot" and self.formats[benchmark].tile_is_spot else ""
+
+    def given_mpp(self, benchmark: str) -> str:
+        """The option for the configuration's um/px, where it gives one."""
+        mpp = self.config.benchmarks[benchmark].mpp
+        return "" if mpp is None else f"--mpp {mpp}"
 
     def counts_files(self, benchmark: str, slide: str) -> list[Path]:
         """Files that a slide's counts are read from."""

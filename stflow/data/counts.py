@@ -12,7 +12,9 @@ from stflow.data.slide import write_slide
 from stflow.errors import DataError
 
 
-def make_counts(format: str, root: Path, dataset: str, slide: str, patient: str, out: Path) -> None:
+def make_counts(
+    format: str, root: Path, dataset: str, slide: str, patient: str, out: Path, mpp: float | None = None
+) -> None:
     """Write ``slides/<benchmark>/<slide>.h5ad`` from the files of one format.
 
     Parameters
@@ -25,6 +27,8 @@ def make_counts(format: str, root: Path, dataset: str, slide: str, patient: str,
         Names; the patient is the split manifest's.
     out
         Slide file to write.
+    mpp
+        um/px of slides that neither their files nor their metadata tell it of.
 
     Raises
     ------
@@ -32,6 +36,7 @@ def make_counts(format: str, root: Path, dataset: str, slide: str, patient: str,
         See `require_usable` and the format's ``read_counts``.
     """
     reader: SlideFormat = FORMATS.get(format)(Path(root))
+    reader.given_mpp = mpp
     counts = reader.read_counts(dataset, slide)
     where = f"slide {slide} ({reader.counts_files(dataset, slide)[0]})"
     require_usable(counts, where)
@@ -45,6 +50,7 @@ def make_counts(format: str, root: Path, dataset: str, slide: str, patient: str,
         spot_diameter_um=counts.spot_diameter_um,
         genes=_unique(counts.genes),
         counts=counts.counts,
+        mpp_source=counts.mpp_source,
     )
 
 
@@ -59,7 +65,7 @@ def require_usable(counts: Counts, where: str) -> None:
     SlideError
         No plausible um/px.
     """
-    from stflow.wsi.slide_image import require_mpp
+    from stflow.wsi.scale import require_mpp
 
     n_spots, n_genes = len(counts.barcodes), len(counts.genes)
     if n_spots == 0 or n_genes == 0:

@@ -5,7 +5,7 @@ The slide file ``slides/<benchmark>/<slide>.h5ad`` is an AnnData any scverse too
     X               (N, n_genes) raw counts, CSC (a fit reads a few genes of all spots)
     obs_names       barcodes;  var_names  gene symbols
     obsm["spatial"] (N, 2) float64 spot centres, level-0 px, x then y
-    uns["stflow"]   slide, patient, mpp (um per level-0 px), spot_diameter_um, n_spots, schema
+    uns["stflow"]   slide, patient, mpp (um per level-0 px), mpp_source, spot_diameter_um, n_spots, schema
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def write_slide(
     spot_diameter_um: float,
     genes: Sequence[str],
     counts: sparse.spmatrix | np.ndarray,
+    mpp_source: str = "",
 ) -> None:
     """Write a slide file, atomically. Counts (N, n_genes) may be dense or sparse, of any number type."""
     import anndata
@@ -137,6 +138,7 @@ def write_slide(
                 "slide": name,
                 "patient": patient,
                 "mpp": float(mpp),
+                "mpp_source": mpp_source,
                 "spot_diameter_um": float(spot_diameter_um),
                 "n_spots": len(names),
             }

@@ -14,7 +14,8 @@ from stflow.encoders.features import Features, write_features
 from stflow.errors import IntegrityError
 from stflow.io import open_h5
 from stflow.wsi.ready import barcodes, require_known, require_tiles, tile_centres
-from stflow.wsi.tiles import Spots, tiles_digest
+from stflow.wsi.tile_store import tiles_digest
+from stflow.wsi.tiles import Spots
 
 if TYPE_CHECKING:
     from stflow.encoders.base import Encoder

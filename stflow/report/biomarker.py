@@ -186,7 +186,7 @@ def read_canvas(tiles: Path, slide: str, centres_px: np.ndarray, image: Path | N
         from stflow.wsi.slide_image import open_slide
 
         with open_slide(image) as opened:
-            picture, downsample = opened.overview(max(1.0, max(opened.size) / 1000))
+            picture, downsample, _ = opened.overview(max(1.0, max(opened.size) / 1000))
     return Canvas(centres_px, spot_um / float(mpp), float(mpp), picture, downsample)
 
 

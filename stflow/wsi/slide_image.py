@@ -1,8 +1,7 @@
-"""A slide's picture: opened by OpenSlide, or, where it is a plain image, held in memory; read by um, never by
-magnification.
+"""A slide's picture: opened by OpenSlide, or a plain image; read by um, never by magnification.
 
-A picture that cannot be read raises; nothing here returns a blank tile for a failed read. What lies outside the
-slide, and what a scanner left out, is white as glass is.
+What cannot be read raises; nothing here returns a blank tile for a failed read. What lies outside the slide, and what
+a scanner left out, is white as glass is.
 """
 
 from __future__ import annotations
@@ -11,43 +10,70 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from stflow.errors import IntegrityError, SlideError
 from stflow.wsi.tiff import is_tiff, require_whole_tiff
 
-#: um/px outside these are a screen's resolution (72 dpi = 353 um/px) or a typing error, not a microscope's.
-MPP_RANGE = (0.02, 20.0)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stflow.wsi.scale import Scale
 
 #: An overview is read in bands of at most this many pixels: a slide without a pyramid does not fill the memory.
 _BAND_PIXELS = 1 << 25
 
 
-def require_mpp(mpp: float | None, where: str) -> float:
-    """``mpp`` if it is a microscope's um/px.
+#: Files' own tiles are 256 px in most cases, and OpenSlide's cache holds 120 of them.
+_ROW_PX, _STRIP_PX = 256, 4096
+#: The alpha byte of a pixel of RGBA, as a whole number in this machine's byte order.
+_ALPHA = int(np.array([0, 0, 0, 255], dtype=np.uint8).view(np.uint32)[0])
 
-    Raises
-    ------
-    SlideError
-        It is missing, not a positive number, or implausible.
-    """
-    remedy = "Set pixel_size_um_estimated in metadata/<slide>.json, or write the image again with its resolution tags."
-    if mpp is None or not np.isfinite(mpp) or mpp <= 0:
-        raise SlideError(f"{where} has no um/px, so tiles of a given size on the tissue cannot be cut. {remedy}")
-    low, high = MPP_RANGE
-    if not low <= mpp <= high:
-        raise SlideError(f"{where} claims {mpp:g} um/px, outside the {low:g}-{high:g} of microscopes. {remedy}")
-    return float(mpp)
+#: Side of the squares that an overview is read in where a band of it cannot be read, overview px.
+_PATCH = 16
+#: What an overview shows where no level can be read: grey, as white would pass for glass.
+_UNREAD = 128
+
+
+class UnreadableRegion(IntegrityError):
+    """A region whose pixels are damaged; others of the same slide may be whole."""
+
+
+class Overview(NamedTuple):
+    """A whole slide, small: (h, w, 3) uint8 RGB, level-0 px a pixel, (h, w) bool where no level could be read."""
+
+    picture: np.ndarray
+    downsample: float
+    unread: np.ndarray
 
 
 class SlideImage(AbstractContextManager["SlideImage"], ABC):
-    """An open picture. ``size`` is (width, height) at level 0, ``mpp`` what the file itself says, if anything."""
+    """An open picture.
+
+    Attributes
+    ----------
+    path, size
+        The file, and (width, height) at level 0.
+    properties
+        What OpenSlide knows of it; empty for a plain image.
+    tags
+        um/px of x and y by resolution tags, where they are not among the properties.
+    """
 
     path: Path
     size: tuple[int, int]
-    mpp: float | None
+    properties: Mapping[str, str]
+    tags: tuple[float, float] | None = None
+
+    def scale(
+        self, metadata: Mapping[str, float | None] | None = None, given: float | None = None, where: str = ""
+    ) -> Scale:
+        """um/px and who says so; see `stflow.wsi.scale.find_scale`."""
+        from stflow.wsi.scale import find_scale
+
+        return find_scale(where or str(self.path), self.properties, tags=self.tags, metadata=metadata, given=given)
 
     @abstractmethod
     def best_downsample(self, downsample: float) -> float:
@@ -61,9 +87,19 @@ class SlideImage(AbstractContextManager["SlideImage"], ABC):
 
         Raises
         ------
+        UnreadableRegion
+            These pixels cannot be read.
         IntegrityError
-            The file's pixels cannot be read.
+            None can.
         """
+
+    def levels(self) -> list[float]:
+        """The downsample of every level, finest first."""
+        return [1.0]
+
+    def reading_order(self, corners: np.ndarray, downsample: float) -> np.ndarray:
+        """(N,) order in which boxes at (N, 2) ``corners`` are read fastest: here from top to bottom."""
+        return np.lexsort((corners[:, 0], corners[:, 1]))
 
     def tile(self, x: int, y: int, size_px: int, tile_px: int) -> np.ndarray:
         """(tile_px, tile_px, 3) uint8 RGB: the level-0 square of side ``size_px`` at (x, y), resized bilinearly."""
@@ -74,10 +110,11 @@ class SlideImage(AbstractContextManager["SlideImage"], ABC):
             return pixels
         return np.asarray(Image.fromarray(pixels).resize((tile_px, tile_px), Image.Resampling.BILINEAR))
 
-    def overview(self, downsample: float) -> tuple[np.ndarray, float]:
-        """The whole slide about ``downsample`` times smaller: (h, w, 3) uint8 RGB, and its exact downsample.
+    def overview(self, downsample: float) -> Overview:
+        """The whole slide about ``downsample`` times smaller, and its exact downsample.
 
-        Box averages of whole pixels, so that (x, y) of level 0 is at (x, y) / downsample.
+        Box averages of whole pixels, so that (x, y) of level 0 is at (x, y) / downsample. What is damaged at the best
+        level is read from a finer one, and is grey and told in ``unread`` where all are.
         """
         from PIL import Image
 
@@ -86,11 +123,39 @@ class SlideImage(AbstractContextManager["SlideImage"], ABC):
         step = max(1, int(downsample / level))
         side = round(step * level)
         rows = max(1, _BAND_PIXELS // max(1, round(width / level)) // step) * side
-        bands = []
+        bands, unread = [], []
         for y in range(0, height, rows):
-            pixels = self.region(0, y, downsample, width, min(rows, height - y))
-            bands.append(np.asarray(Image.fromarray(pixels).reduce(step)))
-        return np.concatenate(bands), level * step
+            try:
+                pixels = self.region(0, y, downsample, width, min(rows, height - y))
+                bands.append(np.asarray(Image.fromarray(pixels).reduce(step)))
+                unread.append(np.zeros(bands[-1].shape[:2], dtype=bool))
+            except UnreadableRegion:
+                shape = (-(-round(min(rows, height - y) / level) // step), -(-round(width / level) // step))
+                band, blind = self._patchwork(y, side, shape)
+                bands.append(band)
+                unread.append(blind)
+        return Overview(np.concatenate(bands), level * step, np.concatenate(unread))
+
+    def _patchwork(self, y: int, side: int, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """A band of an overview, square by square: (h, w, 3) pixels of ``side`` level-0 px each, and what is unread."""
+        from PIL import Image
+
+        band, unread = np.full((*shape, 3), _UNREAD, dtype=np.uint8), np.zeros(shape, dtype=bool)
+        for top in range(0, shape[0], _PATCH):
+            for left in range(0, shape[1], _PATCH):
+                place = np.s_[top : top + _PATCH, left : left + _PATCH]
+                height, width = unread[place].shape
+                box = (left * side, y + top * side)
+                for level in [level for level in reversed(self.levels()) if level <= side]:
+                    try:
+                        pixels = self.region(*box, level, width * side, height * side)
+                    except UnreadableRegion:
+                        continue
+                    band[place] = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+                    break
+                else:
+                    unread[place] = True
+        return band, unread
 
     def close(self) -> None:
         """Release the file."""
@@ -108,19 +173,25 @@ class _OpenSlideImage(SlideImage):
     """A pyramid that OpenSlide reads piece by piece."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open()
+        self.size = self._slide.dimensions
+        self.properties = dict(self._slide.properties)
+        self._downsamples = self._slide.level_downsamples
+
+    def _open(self) -> None:
         import openslide
 
-        self.path = path
         try:
-            self._slide = openslide.OpenSlide(str(path))
+            self._slide = openslide.OpenSlide(str(self.path))
         except openslide.OpenSlideError as error:
-            raise _broken(path, error) from error
-        self.size = self._slide.dimensions
-        mpp = self._slide.properties.get(openslide.PROPERTY_NAME_MPP_X)
-        self.mpp = float(mpp) if mpp else None
+            raise broken(self.path, error) from error
 
     def best_downsample(self, downsample: float) -> float:
-        return float(self._slide.level_downsamples[self._level(downsample)])
+        return float(self._downsamples[self._level(downsample)])
+
+    def levels(self) -> list[float]:
+        return [float(downsample) for downsample in self._downsamples]
 
     def _level(self, downsample: float) -> int:
         # A hair more, as level sizes are rounded and 2.0003 is meant to be 2.
@@ -130,48 +201,28 @@ class _OpenSlideImage(SlideImage):
         import openslide
 
         level = self._level(downsample)
-        factor = self._slide.level_downsamples[level]
+        factor = self._downsamples[level]
         size = (max(1, round(width / factor)), max(1, round(height / factor)))
         try:
             pixels = self._slide.read_region((x, y), level, size)
         except openslide.OpenSlideError as error:
-            raise _broken(self.path, error) from error
-        return _on_white(np.asarray(pixels))
+            # After one error OpenSlide answers every call with it: the next read needs it opened anew.
+            self._slide.close()
+            self._open()
+            raise UnreadableRegion(
+                f"{self.path} cannot be read at x {x}, y {y} ({width} x {height} px; {str(error).strip()}): it is "
+                "damaged. Fetch or make it again."
+            ) from error
+        return _on_white(pixels)
+
+    def reading_order(self, corners: np.ndarray, downsample: float) -> np.ndarray:
+        """Row by row within strips so narrow that two rows of the file's own tiles stay in OpenSlide's cache."""
+        factor = self.best_downsample(downsample)
+        x, y = corners.T
+        return np.lexsort((x, y // (_ROW_PX * factor), x // (_STRIP_PX * factor)))
 
     def close(self) -> None:
         self._slide.close()
-
-
-class _PlainImage(SlideImage):
-    """A plain image (PNG, JPEG, TIFF without tiles), whole in memory at 3 bytes a pixel."""
-
-    def __init__(self, path: Path) -> None:
-        import pyvips
-
-        from stflow.wsi.pyramid import open_image
-
-        self.path = path
-        try:
-            image = open_image(path)
-            self._pixels = image.numpy()
-        except pyvips.Error as error:
-            raise _broken(path, error) from error
-        height, width = self._pixels.shape[:2]
-        self.size = (width, height)
-        # The resolution of PNG and JPEG files is a screen's or a printer's; a TIFF's may be a microscope's.
-        self.mpp = 1000 / image.xres if is_tiff(path) and image.xres > 0 else None
-
-    def best_downsample(self, downsample: float) -> float:
-        return 1.0
-
-    def region(self, x: int, y: int, downsample: float, width: int, height: int) -> np.ndarray:
-        found = self._pixels[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
-        if found.shape[:2] == (height, width):
-            return found
-        region = np.full((height, width, 3), 255, dtype=np.uint8)
-        top, left = max(0, -y), max(0, -x)
-        region[top : top + found.shape[0], left : left + found.shape[1]] = found
-        return region
 
 
 def open_slide(path: Path) -> SlideImage:
@@ -193,18 +244,21 @@ def open_slide(path: Path) -> SlideImage:
         require_whole_tiff(path)
     if openslide.OpenSlide.detect_format(str(path)) is not None:
         return _OpenSlideImage(path)
-    return _PlainImage(path)
+    from stflow.wsi.plain_image import PlainImage
+
+    return PlainImage(path)
 
 
-def _on_white(rgba: np.ndarray) -> np.ndarray:
-    """(h, w, 4) with alpha 0 where the slide has nothing -> (h, w, 3) on white."""
-    alpha = rgba[..., 3]
-    if (alpha == 255).all():
-        return np.ascontiguousarray(rgba[..., :3])
-    share = alpha[..., None].astype(np.float32) / 255
+def _on_white(picture: Any) -> np.ndarray:
+    """A picture of RGBA whose alpha is 0 where the slide has nothing -> (h, w, 3) uint8 on white."""
+    rgba = np.asarray(picture)
+    if np.bitwise_and.reduce(rgba.view(np.uint32), axis=None) & _ALPHA == _ALPHA:
+        return np.asarray(picture.convert("RGB"))
+    share = rgba[..., 3:].astype(np.float32) / 255
     return np.rint(rgba[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
 
 
-def _broken(path: Path, error: Exception) -> IntegrityError:
+def broken(path: Path, error: Exception) -> IntegrityError:
+    """The error of a file that no pixel can be read from."""
     line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     return IntegrityError(f"{path} cannot be read as a slide ({line}): it is damaged. Fetch or make it again.")

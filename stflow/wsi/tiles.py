@@ -3,29 +3,36 @@
     img        (N, px, px, 3) uint8 RGB, one chunk a tile      coords   (N, 2) int64 top-left corners, level-0 px
     barcode    (N, 1) UTF-8                                    centres  (N, 2) float64 spot centres, level-0 px
     thumbnail  (h, w, 3) uint8; attribute ``downsample``: level-0 px a thumbnail px
-    attrs: schema, slide, mpp, tile_um, tile_px, n_expected, img_sha256, image_sha256
+    mask       (h, w) uint8, 1 where there is tissue; attribute ``downsample``
+    unreadable barcode (K,), coords (K, 2) of the tiles whose pixels are damaged; they are in none of the above
+    attrs: schema, slide, mpp, mpp_source, tile_um, tile_px, n_expected, n_off_slide, n_off_tissue, n_unreadable,
+           img_sha256, image_sha256
 
 ``coords`` and ``img`` carry hest-bench's attributes (patch_size_src, patch_size_target, downsample, pixel_size), so
-its tools read the file. Where a format's patches are cut already, the tiles file is a link to them, and ``centres``,
-``thumbnail`` and the file's attributes may be missing.
+its tools read the file. Where a format's patches are cut already, the tiles file is a link to them, and all but
+``img``, ``coords`` and ``barcode`` may be missing.
 
 The cut is HEST's: the side is ``tile_um / mpp`` level-0 px whatever the magnification; top-left = centre - side // 2;
-a box wholly off the slide is dropped, and one of which less than ``min_tissue`` is tissue.
+a box wholly off the slide is dropped, and one of which less than ``min_tissue`` is tissue. A tile whose pixels cannot
+be read is left out and named; it never is a white tile.
 """
 
 from __future__ import annotations
 
-import hashlib
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stflow.errors import DataError
+from stflow.errors import DataError, IntegrityError
 from stflow.h5 import create_h5
 from stflow.io import SCHEMA_VERSION, open_h5, sha256_file
-from stflow.wsi.slide_image import SlideImage, open_slide, require_mpp
+from stflow.wsi.scale import require_mpp
+from stflow.wsi.slide_image import SlideImage, UnreadableRegion, open_slide
+from stflow.wsi.tile_store import TileStore
 from stflow.wsi.tissue import MASK_MPP, tissue_mask, tissue_share
 
 if TYPE_CHECKING:
@@ -33,6 +40,11 @@ if TYPE_CHECKING:
 
 #: Longest side of the thumbnail, px.
 THUMBNAIL_PX = 1000
+#: Where more than this share of the spots is off the image, it is another image's spots.
+MOST_OFF_SLIDE = 0.5
+#: Share of a slide's tiles that may be damaged, unless the configuration says another.
+MAX_UNREADABLE = 0.01
+_NAMED = 20  # damaged tiles that the log names
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +56,7 @@ class Spots:
     centres_px: np.ndarray
     mpp: float
     diameter_um: float
+    mpp_source: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Spots:
@@ -56,16 +69,23 @@ class Spots:
                 centres_px=handle["obsm/spatial"][:].astype(np.float64),
                 mpp=float(meta["mpp"][()]),
                 diameter_um=float(meta["spot_diameter_um"][()]),
+                mpp_source=str(meta["mpp_source"].asstr()[()]) if "mpp_source" in meta else "",
             )
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The boxes to cut: ``index`` (M,) of the spots kept, ``coords`` (M, 2) corners, side in level-0 px."""
+    """The boxes to cut.
+
+    ``index`` (M,) of the spots kept, ``coords`` (M, 2) corners, side in level-0 px; ``off_slide`` (K,) of the spots
+    whose boxes are wholly off the slide, and how many more are off the tissue.
+    """
 
     index: np.ndarray
     coords: np.ndarray
     size_px: int
+    off_slide: np.ndarray
+    n_off_tissue: int
 
 
 def make_tiles(
@@ -80,6 +100,7 @@ def make_tiles(
     tile_px: int,
     min_tissue: float,
     crop: str = "spot",
+    max_unreadable: float = MAX_UNREADABLE,
 ) -> None:
     """Cut the tile of every spot on tissue, or link the tiles that the format brings.
 
@@ -103,15 +124,17 @@ def make_tiles(
         Share of a tile that must be tissue.
     crop
         ``spot`` or ``pixels``, see `SlideFormat.side_um`.
+    max_unreadable
+        Share of the tiles whose pixels may be damaged; they are left out and named.
 
     Raises
     ------
     SlideError
         No image, or no um/px.
     IntegrityError
-        The image is cut short, or ready patches do not fit the counts.
+        The image is cut short or too much of it is damaged, or ready patches do not fit the counts.
     DataError
-        No spot is on tissue.
+        No spot is on tissue, or more than half of them are off the image.
     """
     from stflow.data.formats import FORMATS
     from stflow.wsi.ready import link_ready_tiles
@@ -123,28 +146,97 @@ def make_tiles(
         link_ready_tiles(source, spots, Path(out), tile_px)
         return
     side_um = reader.side_um(tile_um, spot_um=spots.diameter_um, mpp=spots.mpp, tile_px=tile_px, crop=crop)
-    cut_tiles(source, spots, Path(out), tile_um=side_um, tile_px=tile_px, min_tissue=min_tissue)
+    cut_tiles(
+        source,
+        spots,
+        Path(out),
+        tile_um=side_um,
+        tile_px=tile_px,
+        min_tissue=min_tissue,
+        max_unreadable=max_unreadable,
+    )
 
 
-def cut_tiles(image_path: Path, spots: Spots, out: Path, *, tile_um: float, tile_px: int, min_tissue: float) -> None:
+def cut_tiles(
+    image_path: Path,
+    spots: Spots,
+    out: Path,
+    *,
+    tile_um: float,
+    tile_px: int,
+    min_tissue: float,
+    max_unreadable: float = MAX_UNREADABLE,
+) -> None:
     """Cut the tiles of ``spots`` from an image and write the tiles file; see `make_tiles`."""
     mpp = require_mpp(spots.mpp, f"slide {spots.name}")
     with open_slide(image_path) as image:
-        picture, downsample = image.overview(max(1.0, MASK_MPP / mpp))
-        mask = tissue_mask(picture, mpp * downsample)
-        grid = lay_grid(spots, image.size, mask, downsample, tile_um=tile_um, min_tissue=min_tissue)
-        if grid.index.size == 0:
-            raise DataError(
-                f"slide {spots.name}: none of its {len(spots.barcodes)} spots is on tissue of {image_path} "
-                f"({image.size[0]} x {image.size[1]} px, {mask.mean():.0%} tissue). Check that the coordinates are "
-                "level-0 px of this image."
-            )
+        seen = image.overview(max(1.0, MASK_MPP / mpp))
+        # What the overview could not read is tried tile by tile, and counted there.
+        mask = tissue_mask(seen.picture, mpp * seen.downsample) | seen.unread
+        grid = lay_grid(spots, image.size, mask, seen.downsample, tile_um=tile_um, min_tissue=min_tissue)
+        _require_tiles(grid, spots, image, mask)
         with create_h5(out, expected_bytes=len(grid.index) * tile_px * tile_px * 3) as handle:
-            digest = _write_images(handle, image, grid, tile_px)
-            _write_places(handle, spots, grid)
-            _write_thumbnail(handle, picture, downsample)
-            _write_attributes(handle, spots, grid, tile_um, tile_px)
+            store = TileStore(handle, len(grid.index), tile_px)
+            unreadable = _read_tiles(image, grid, store, spots, max_unreadable)
+            digest = store.finish(leave_out=unreadable)
+            _write_places(handle, spots, grid, unreadable)
+            _write_thumbnail(handle, seen.picture, seen.downsample)
+            _write_mask(handle, mask, seen.downsample)
+            _write_attributes(handle, spots, grid, len(unreadable), tile_um, tile_px)
             handle.attrs.update(img_sha256=digest, image_sha256=sha256_file(image_path))
+
+
+def _require_tiles(grid: Grid, spots: Spots, image: SlideImage, mask: np.ndarray) -> None:
+    """Refuse spots that are not of this image; tell how many are dropped."""
+    n, off = len(spots.barcodes), len(grid.off_slide)
+    where = f"{image.path} ({image.size[0]} x {image.size[1]} px)"
+    low, high = spots.centres_px.min(axis=0), spots.centres_px.max(axis=0)
+    span = f"the spots' centres span x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f}"
+    remedy = "Check that the coordinates are level-0 px of this image, x then y."
+    if off > MOST_OFF_SLIDE * n:
+        raise DataError(f"slide {spots.name}: {off} of its {n} spots are outside {where}; {span}. {remedy}")
+    if grid.index.size == 0:
+        raise DataError(
+            f"slide {spots.name}: none of its {n} spots is on tissue of {where}, of which {mask.mean():.0%} is tissue; "
+            f"{span}. {remedy}"
+        )
+    if off:
+        first = ", ".join(str(name) for name in spots.barcodes[grid.off_slide[:_NAMED]])
+        _log(f"{off} of {n} spots of {spots.name} are outside the image and dropped: {first}{', ...' * (off > _NAMED)}")
+
+
+def _read_tiles(image: SlideImage, grid: Grid, store: TileStore, spots: Spots, max_unreadable: float) -> list[int]:
+    """Read every tile into its row, in the order that is fastest; returns the rows whose pixels are damaged.
+
+    Raises
+    ------
+    IntegrityError
+        More than ``max_unreadable`` of them are.
+    """
+    unreadable = []
+    for row in image.reading_order(grid.coords, grid.size_px / store.tile_px).tolist():
+        x, y = grid.coords[row].tolist()
+        try:
+            store.put(row, image.tile(x, y, grid.size_px, store.tile_px))
+        except UnreadableRegion as error:
+            unreadable.append(row)
+            if len(unreadable) <= _NAMED:
+                _log(f"tile {spots.barcodes[grid.index[row]]} of {spots.name} is left out: {error}")
+            if len(unreadable) > max_unreadable * len(grid.index):
+                raise IntegrityError(
+                    f"slide {spots.name}: more than {max_unreadable:.0%} of its {len(grid.index)} tiles cannot be read "
+                    f"({_names(spots, grid, unreadable)}): {image.path} is damaged. Fetch or make it again, or allow "
+                    "more with tiling.max_unreadable."
+                ) from error
+    if unreadable:
+        _log(f"{len(unreadable)} of {len(grid.index)} tiles of {spots.name} are damaged and left out")
+    return sorted(unreadable)
+
+
+def _names(spots: Spots, grid: Grid, rows: Sequence[int]) -> str:
+    """Some tiles by barcode and corner."""
+    named = [f"{spots.barcodes[grid.index[row]]} at {', '.join(map(str, grid.coords[row]))}" for row in rows[:_NAMED]]
+    return "; ".join(named) + "; ..." * (len(rows) > _NAMED)
 
 
 def lay_grid(
@@ -172,38 +264,21 @@ def lay_grid(
     on_slide = ((coords + side >= 0) & (coords < np.asarray(size))).all(axis=1)
     on_tissue = tissue_share(mask, coords / downsample, side / downsample) >= min_tissue
     index = np.flatnonzero(on_slide & on_tissue)
-    return Grid(index, coords[index], round(side))
+    return Grid(index, coords[index], round(side), np.flatnonzero(~on_slide), int((on_slide & ~on_tissue).sum()))
 
 
-def tiles_digest(digest: Any, images: np.ndarray) -> None:
-    """Add a block of tiles to a running SHA-256: bytes alone, so that blocks of any size give the same hash."""
-    digest.update(np.ascontiguousarray(images).data)
-
-
-def _write_images(handle: Any, image: SlideImage, grid: Grid, tile_px: int) -> str:
-    """Read, resize and store every tile; returns the hash of them all."""
-    images = handle.create_dataset(
-        "img",
-        shape=(len(grid.index), tile_px, tile_px, 3),
-        maxshape=(None, tile_px, tile_px, 3),
-        chunks=(1, tile_px, tile_px, 3),
-        dtype=np.uint8,
-    )
-    digest = hashlib.sha256()
-    for row, (x, y) in enumerate(grid.coords.tolist()):
-        tile = image.tile(x, y, grid.size_px, tile_px)
-        images[row] = tile
-        tiles_digest(digest, tile)
-    return digest.hexdigest()
-
-
-def _write_places(handle: Any, spots: Spots, grid: Grid) -> None:
+def _write_places(handle: Any, spots: Spots, grid: Grid, unreadable: list[int]) -> None:
     import h5py
 
-    handle.create_dataset("coords", data=grid.coords, dtype=np.int64)
-    handle.create_dataset("centres", data=spots.centres_px[grid.index], dtype=np.float64)
-    names = [[str(name)] for name in spots.barcodes[grid.index]]
+    index, coords = np.delete(grid.index, unreadable), np.delete(grid.coords, unreadable, axis=0)
+    handle.create_dataset("coords", data=coords, dtype=np.int64)
+    handle.create_dataset("centres", data=spots.centres_px[index], dtype=np.float64)
+    names = [[str(name)] for name in spots.barcodes[index]]
     handle.create_dataset("barcode", data=names, dtype=h5py.string_dtype())
+    if unreadable:
+        damaged = [str(name) for name in spots.barcodes[grid.index[unreadable]]]
+        handle.create_dataset("unreadable/barcode", data=damaged, dtype=h5py.string_dtype())
+        handle.create_dataset("unreadable/coords", data=grid.coords[unreadable], dtype=np.int64)
 
 
 def _write_thumbnail(handle: Any, picture: np.ndarray, downsample: float) -> None:
@@ -217,7 +292,12 @@ def _write_thumbnail(handle: Any, picture: np.ndarray, downsample: float) -> Non
     handle["thumbnail"].attrs["downsample"] = downsample * scale
 
 
-def _write_attributes(handle: Any, spots: Spots, grid: Grid, tile_um: float, tile_px: int) -> None:
+def _write_mask(handle: Any, mask: np.ndarray, downsample: float) -> None:
+    handle.create_dataset("mask", data=mask.astype(np.uint8), compression="gzip", compression_opts=4)
+    handle["mask"].attrs["downsample"] = downsample
+
+
+def _write_attributes(handle: Any, spots: Spots, grid: Grid, n_unreadable: int, tile_um: float, tile_px: int) -> None:
     for key in ("coords", "img"):
         handle[key].attrs.update(
             patch_size_src=grid.size_px,
@@ -230,7 +310,15 @@ def _write_attributes(handle: Any, spots: Spots, grid: Grid, tile_um: float, til
         schema=SCHEMA_VERSION,
         slide=spots.name,
         mpp=spots.mpp,
+        mpp_source=spots.mpp_source,
         tile_um=tile_um,
         tile_px=tile_px,
-        n_expected=len(grid.index),
+        n_expected=len(grid.index) - n_unreadable,
+        n_off_slide=len(grid.off_slide),
+        n_off_tissue=grid.n_off_tissue,
+        n_unreadable=n_unreadable,
     )
+
+
+def _log(message: str) -> None:
+    print(f"stflow tile: {message}", file=sys.stderr, flush=True)

@@ -123,7 +123,8 @@ def test_named_targets(tree) -> None:
 
 def test_all_problems_of_a_configuration_come_in_one_message(tree) -> None:
     (tree.root / "bad.yaml").write_text(
-        "results: results/bad\nresutls: x\nseeds: [a]\nbenchmarks:\n  demo_hest: {source: demo, format: hest, datasets: [NOPE]}\n"
+        "results: results/bad\nresutls: x\nseeds: [a]\n"
+        "benchmarks:\n  demo_hest: {source: demo, format: hest, datasets: [NOPE]}\n"
     )
     done = tree.snakemake("--dry-run", "--configfile", "bad.yaml")
     assert done.returncode == 1

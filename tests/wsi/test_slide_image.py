@@ -10,7 +10,8 @@ from PIL import Image
 
 from stflow.errors import IntegrityError, SlideError
 from stflow.wsi.pyramid import write_pyramid
-from stflow.wsi.slide_image import open_slide, require_mpp
+from stflow.wsi.scale import Scale, require_mpp
+from stflow.wsi.slide_image import open_slide
 from stflow.wsi.tiff import require_whole_tiff
 
 
@@ -30,8 +31,9 @@ def test_pyramid_and_plain_image_read_alike(tmp_path: Path, pyramid: Path) -> No
     Image.fromarray(gradient()).save(tmp_path / "plain.png")
     with open_slide(pyramid) as one, open_slide(tmp_path / "plain.png") as other:
         assert one.size == other.size == (900, 700)
-        assert one.mpp == pytest.approx(0.5)
-        assert other.mpp is None
+        assert one.scale().mpp == pytest.approx(0.5)
+        with pytest.raises(SlideError, match="has no um/px"):
+            other.scale()
         for box in ((10, 20, 100, 224), (850, 650, 112, 112), (-30, -40, 90, 112), (300, 300, 224, 224)):
             assert np.abs(one.tile(*box).astype(int) - other.tile(*box)).max() <= 1
 
@@ -62,7 +64,7 @@ def test_a_tile_is_the_same_tissue_at_any_level(pyramid: Path) -> None:
 @pytest.mark.parametrize("downsample", [1.0, 3.0, 7.9, 16.0])
 def test_overview_covers_the_slide(pyramid: Path, downsample: float) -> None:
     with open_slide(pyramid) as image:
-        picture, exact = image.overview(downsample)
+        picture, exact, _ = image.overview(downsample)
     assert exact <= downsample * 1.01
     assert abs(picture.shape[1] * exact - 900) <= exact
     assert abs(picture.shape[0] * exact - 700) <= exact
@@ -73,9 +75,9 @@ def test_overview_covers_the_slide(pyramid: Path, downsample: float) -> None:
 
 def test_an_overview_in_bands_is_the_whole(pyramid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_slide(pyramid) as image:
-        whole, _ = image.overview(6.0)
+        whole, _, _ = image.overview(6.0)
         monkeypatch.setattr("stflow.wsi.slide_image._BAND_PIXELS", 20_000)
-        banded, _ = image.overview(6.0)
+        banded, _, _ = image.overview(6.0)
     assert (whole == banded).all()
 
 
@@ -130,4 +132,4 @@ def test_a_scale_must_be_a_microscopes(mpp: float | None, words: str) -> None:
 def test_scale_of_a_plain_tiff_is_read(tmp_path: Path, make_slide: Callable) -> None:
     pyvips.Image.new_from_array(gradient()).tiffsave(str(tmp_path / "p.tif"), resunit="cm", xres=2000, yres=2000)
     with open_slide(tmp_path / "p.tif") as image:
-        assert image.mpp == pytest.approx(0.5)
+        assert image.scale() == Scale(pytest.approx(0.5), "TIFF resolution tags")

@@ -19,11 +19,12 @@ rule counts:
         root=lambda wildcards: PLAN.root(wildcards.benchmark),
         dataset=lambda wildcards: PLAN.dataset_of(wildcards.benchmark, wildcards.slide),
         patient=lambda wildcards: PLAN.patient(wildcards.benchmark, wildcards.slide),
+        mpp=lambda wildcards: PLAN.given_mpp(wildcards.benchmark),
     message:
         "Read the counts of {wildcards.benchmark}/{wildcards.slide}."
     shell:
         "stflow counts --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
-        " --slide {wildcards.slide:q} --patient {params.patient:q} --out {output:q} > {log:q} 2>&1"
+        " --slide {wildcards.slide:q} --patient {params.patient:q} {params.mpp} --out {output:q} > {log:q} 2>&1"
 
 
 rule tile:
@@ -50,9 +51,11 @@ rule tile:
         tile_px=CONFIG.tiling.tile_px,
         min_tissue=CONFIG.tiling.min_tissue,
         crop=lambda wildcards: PLAN.crop(wildcards.benchmark),
+        max_unreadable=CONFIG.tiling.max_unreadable,
     message:
         "Cut the tiles of {wildcards.benchmark}/{wildcards.slide}."
     shell:
         "stflow tile --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
         " --slide {wildcards.slide:q} --slide-file {input.slide:q} --out {output:q} --tile-um {params.tile_um}"
-        " --tile-px {params.tile_px} --min-tissue {params.min_tissue} {params.crop} > {log:q} 2>&1"
+        " --tile-px {params.tile_px} --min-tissue {params.min_tissue} --max-unreadable {params.max_unreadable}"
+        " {params.crop} > {log:q} 2>&1"

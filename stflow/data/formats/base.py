@@ -15,7 +15,8 @@ from scipy import sparse
 class Counts:
     """What a format knows of one slide beside its image.
 
-    barcodes (N,), centres_px (N, 2) level-0 px x then y, mpp um/px, spot_diameter_um, genes, counts (N, n_genes) raw.
+    barcodes (N,), centres_px (N, 2) level-0 px x then y, mpp um/px, spot_diameter_um, genes, counts (N, n_genes) raw,
+    mpp_source: who says what the um/px are.
     """
 
     barcodes: np.ndarray
@@ -24,6 +25,7 @@ class Counts:
     spot_diameter_um: float
     genes: tuple[str, ...]
     counts: sparse.csr_matrix
+    mpp_source: str = ""
 
 
 class SlideFormat(ABC):
@@ -36,12 +38,15 @@ class SlideFormat(ABC):
     configured side is; so the dataset defines it.
 
     ``gene_recipe`` names the recipe of `stflow.data.variable_genes` by which genes are chosen where there is no list.
+
+    ``given_mpp``: the configuration's um/px, for slides that nothing else tells it of.
     """
 
     name: ClassVar[str]
     tiles: ClassVar[Literal["cut", "ready"]]
     tile_is_spot: ClassVar[bool] = False
     gene_recipe: ClassVar[Literal["hest", "stimage"]] = "hest"
+    given_mpp: float | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -11,12 +11,13 @@ from scipy import sparse
 
 from stflow.data.formats.base import Counts
 from stflow.errors import DataError, IntegrityError
+from stflow.wsi.scale import Scale
 
 #: A Visium spot, um; taken where the file does not say how wide its spots are.
 VISIUM_SPOT_UM = 55.0
 
 
-def read_h5ad_counts(path: Path, slide: str, mpp: float) -> Counts:
+def read_h5ad_counts(path: Path, slide: str, scale: Scale) -> Counts:
     """Counts and spot centres of one AnnData file.
 
     Parameters
@@ -25,7 +26,7 @@ def read_h5ad_counts(path: Path, slide: str, mpp: float) -> Counts:
         ``<slide>.h5ad``; ``X`` raw counts, sparse or dense, of any number type.
     slide
         Slide name, for messages.
-    mpp
+    scale
         um per level-0 px.
 
     Raises
@@ -55,8 +56,9 @@ def read_h5ad_counts(path: Path, slide: str, mpp: float) -> Counts:
     return Counts(
         barcodes=np.asarray(adata.obs_names, dtype=object),
         centres_px=np.asarray(adata.obsm["spatial"], dtype=np.float64)[:, :2],
-        mpp=mpp,
-        spot_diameter_um=diameter_px * mpp if diameter_px else VISIUM_SPOT_UM,
+        mpp=scale.mpp,
+        mpp_source=scale.source,
+        spot_diameter_um=diameter_px * scale.mpp if diameter_px else VISIUM_SPOT_UM,
         genes=tuple(map(str, adata.var_names)),
         counts=sparse.csr_matrix(adata.X),
     )

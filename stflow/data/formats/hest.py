@@ -1,9 +1,12 @@
 """HEST-1k's layout, which also is that of the her2st and demo sources.
 
 <root>/st/<slide>.h5ad          counts and spot centres
-<root>/wsis/<slide>.tif         the slide, a pyramid
+<root>/wsis/<slide>.tif         the slide, a pyramid; or .svs, .ndpi, .mrxs ... (`SUFFIXES`)
 <root>/metadata/<slide>.json    pixel_size_um_estimated: the um/px that counts, where the file exists
 <root>/bench/<dataset>/var_50genes.json    the dataset's own gene list, if it has one
+
+HEST measures the um/px by the known distance of spots, and takes that before what the scanner wrote into the image;
+so does this format. Without it the image's own word counts, then pixel_size_um_embedded, then the configuration's.
 """
 
 from __future__ import annotations
@@ -13,7 +16,12 @@ from typing import ClassVar, Literal
 
 from stflow.data.formats.base import Counts, SlideFormat
 from stflow.data.formats.h5ad import read_h5ad_counts
+from stflow.errors import SlideError
 from stflow.io import read_json
+from stflow.wsi.scale import Scale, require_mpp
+
+#: What a slide's file may end in: pyramids of HEST-1k and of most scanners, as far as OpenSlide reads them.
+SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".qptiff", ".dcm")
 
 
 class Hest(SlideFormat):
@@ -27,8 +35,28 @@ class Hest(SlideFormat):
         return [self.root / "st" / f"{slide}.h5ad", *self.image_files(dataset, slide)]
 
     def image_files(self, dataset: str, slide: str) -> list[Path]:
-        """The pyramid."""
-        return [self.root / "wsis" / f"{slide}.tif"]
+        """The one image of the slide, then the other files that it consists of.
+
+        ``wsis/<slide>.tif`` where none is there yet, so that a run can be planned before its files are made.
+
+        Raises
+        ------
+        SlideError
+            There are several.
+        """
+        folder = self.root / "wsis"
+        found = [path for suffix in SUFFIXES if (path := folder / f"{slide}{suffix}").is_file()]
+        if len(found) > 1:
+            raise SlideError(
+                f"slide {slide} has {len(found)} images: {', '.join(map(str, found))}. Keep the one that the spots' "
+                "coordinates are of."
+            )
+        if not found:
+            return [folder / f"{slide}.tif"]
+        if found[0].suffix != ".mrxs":
+            return found
+        # A .mrxs is a key to the folder of the same name, where its pixels are.
+        return [*found, *sorted(path for path in found[0].with_suffix("").glob("*") if path.is_file())]
 
     def sidecar_files(self, dataset: str, slide: str) -> list[Path]:
         """The metadata, with the um/px that counts."""
@@ -36,20 +64,20 @@ class Hest(SlideFormat):
 
     def read_counts(self, dataset: str, slide: str) -> Counts:
         """Counts and spot centres of a slide; see `SlideFormat.read_counts`."""
-        return read_h5ad_counts(self.counts_files(dataset, slide)[0], slide, self._mpp(dataset, slide))
+        return read_h5ad_counts(self.counts_files(dataset, slide)[0], slide, self._scale(dataset, slide))
 
     def gene_list_file(self, dataset: str) -> Path | None:
         """``bench/<dataset>/var_50genes.json``."""
         return self.root / "bench" / dataset / "var_50genes.json"
 
-    def _mpp(self, dataset: str, slide: str) -> float:
-        from stflow.wsi.slide_image import open_slide, require_mpp
+    def _scale(self, dataset: str, slide: str) -> Scale:
+        from stflow.wsi.slide_image import open_slide
 
-        metadata = self.sidecar_files(dataset, slide)[0]
-        if metadata.is_file():
-            stated = read_json(metadata).get("pixel_size_um_estimated")
-            if stated is not None:
-                return require_mpp(float(stated), str(metadata))
-        path = self.image_files(dataset, slide)[0]
-        with open_slide(path) as image:
-            return require_mpp(image.mpp, f"slide {slide} ({path})")
+        path = self.sidecar_files(dataset, slide)[0]
+        metadata = read_json(path) if path.is_file() else {}
+        stated = metadata.get("pixel_size_um_estimated")
+        if stated is not None:
+            return Scale(require_mpp(float(stated), str(path)), "metadata, pixel_size_um_estimated")
+        embedded = {"metadata, pixel_size_um_embedded": metadata.get("pixel_size_um_embedded")}
+        with open_slide(self.image_files(dataset, slide)[0]) as image:
+            return image.scale(embedded, self.given_mpp, where=f"slide {slide} ({image.path})")

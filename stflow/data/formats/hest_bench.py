@@ -5,7 +5,8 @@
     <root>/<dataset>/var_50genes.json       the gene list
     <root>/<dataset>/splits/                the official folds; other folders are ignored
 
-The patches' barcodes are a subset of the counts', and their ``pixel_size`` is the only um/px there is.
+The patches' barcodes are a subset of the counts', and their ``pixel_size`` is the only um/px there is. A slide that
+bears the name of a published one must have its spots, genes, patches and um/px.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import ClassVar, Literal
 from stflow.data.formats.base import Counts, SlideFormat
 from stflow.data.formats.h5ad import read_h5ad_counts
 from stflow.io import open_h5
+from stflow.wsi.scale import Scale, require_mpp
 
 
 class HestBench(SlideFormat):
@@ -33,20 +35,34 @@ class HestBench(SlideFormat):
         return [self.root / dataset / "patches" / f"{slide}.h5"]
 
     def read_counts(self, dataset: str, slide: str) -> Counts:
-        """Counts and spot centres of a slide; see `SlideFormat.read_counts`."""
-        return read_h5ad_counts(self.counts_files(dataset, slide)[0], slide, self._mpp(dataset, slide))
+        """Counts and spot centres of a slide; see `SlideFormat.read_counts`.
+
+        Raises
+        ------
+        IntegrityError
+            Also where the slide is not the published one of its name.
+        """
+        from stflow.data.official import require_published
+
+        counts_path, patches_path = self.counts_files(dataset, slide)
+        scale, patches = self._of_patches(patches_path, slide)
+        counts = read_h5ad_counts(counts_path, slide, scale)
+        spots, genes = counts.counts.shape
+        require_published(dataset, slide, counts_path, spots=spots, genes=genes, patches=patches, mpp=scale.mpp)
+        return counts
 
     def gene_list_file(self, dataset: str) -> Path | None:
         """``<dataset>/var_50genes.json``."""
         return self.root / dataset / "var_50genes.json"
 
-    def _mpp(self, dataset: str, slide: str) -> float:
-        from stflow.wsi.slide_image import require_mpp
-
-        path = self.image_files(dataset, slide)[0]
+    def _of_patches(self, path: Path, slide: str) -> tuple[Scale, int]:
+        """The scale that the patches tell, and how many there are."""
         with open_h5(path) as handle:
             found = [handle[key].attrs["pixel_size"] for key in ("coords", "img") if _has(handle, key)]
-        return require_mpp(float(found[0]) if found else None, f"slide {slide} ({path}, attribute pixel_size)")
+            count = len(handle["img"]) if "img" in handle else 0
+        mpp = float(found[0]) if found else self.given_mpp
+        where = f"slide {slide} ({path}, attribute pixel_size)"
+        return Scale(require_mpp(mpp, where), "attribute pixel_size" if found else "the configuration"), count
 
 
 def _has(handle: dict, key: str) -> bool:

@@ -83,6 +83,7 @@ class STImage(SlideFormat):
             spot_diameter_um=spot_um,
             genes=genes,
             counts=counts,
+            mpp_source="a spot's width, by its radius in px",
         )
 
 
