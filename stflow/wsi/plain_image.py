@@ -14,9 +14,9 @@ from stflow.wsi.pyramid import open_image
 from stflow.wsi.slide_image import SlideImage, broken
 from stflow.wsi.tiff import is_tiff
 
-#: Images up to this many bytes of pixels are held whole: about 9,000 x 9,000 px.
-_HELD_BYTES = 1 << 28
-#: Rows that are decoded at a time.
+#: Images up to this many bytes of pixels are held whole: about 6,700 x 6,700 px.
+_HELD_BYTES = 1 << 27
+#: Rows that are decoded at a time. libvips goes on only from where it stopped at such a multiple.
 _ROWS = 256
 
 
@@ -57,8 +57,9 @@ class PlainImage(SlideImage):
         end = self._first + len(self._rows)
         if bottom > end:
             kept = self._rows[top - self._first :]
-            self._first, start = top, max(top, end)
-            more = self._decode(start, min(self.size[1], max(bottom, start + _ROWS)))
+            start = end if len(kept) else max(end, top - top % _ROWS)
+            more = self._decode(start, min(self.size[1], -(-bottom // _ROWS) * _ROWS))
+            self._first = top if len(kept) else start
             self._rows = np.concatenate([kept, more]) if len(kept) else more
         return self._rows[top - self._first : bottom - self._first]
 

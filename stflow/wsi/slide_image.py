@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -20,16 +20,16 @@ from stflow.wsi.tiff import is_tiff, require_whole_tiff
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from PIL.Image import Image
+
     from stflow.wsi.scale import Scale
 
 #: An overview is read in bands of at most this many pixels: a slide without a pyramid does not fill the memory.
-_BAND_PIXELS = 1 << 25
+_BAND_PIXELS = 1 << 23
 
 
 #: Files' own tiles are 256 px in most cases, and OpenSlide's cache holds 120 of them.
 _ROW_PX, _STRIP_PX = 256, 4096
-#: The alpha byte of a pixel of RGBA, as a whole number in this machine's byte order.
-_ALPHA = int(np.array([0, 0, 0, 255], dtype=np.uint8).view(np.uint32)[0])
 
 #: Side of the squares that an overview is read in where a band of it cannot be read, overview px.
 _PATCH = 16
@@ -249,11 +249,11 @@ def open_slide(path: Path) -> SlideImage:
     return PlainImage(path)
 
 
-def _on_white(picture: Any) -> np.ndarray:
+def _on_white(picture: Image) -> np.ndarray:
     """A picture of RGBA whose alpha is 0 where the slide has nothing -> (h, w, 3) uint8 on white."""
-    rgba = np.asarray(picture)
-    if np.bitwise_and.reduce(rgba.view(np.uint32), axis=None) & _ALPHA == _ALPHA:
+    if picture.getchannel("A").getextrema()[0] == 255:
         return np.asarray(picture.convert("RGB"))
+    rgba = np.asarray(picture)
     share = rgba[..., 3:].astype(np.float32) / 255
     return np.rint(rgba[..., :3] * share + 255 * (1 - share)).astype(np.uint8)
 

@@ -19,20 +19,20 @@ class TileStore:
 
     def __init__(self, handle: Any, count: int, tile_px: int) -> None:
         self.tile_px = tile_px
-        shape = (tile_px, tile_px, 3)
+        self._count, self._shape = count, (tile_px, tile_px, 3)
         self._images = handle.create_dataset(
-            "img", shape=(count, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=np.uint8
+            "img", (count, *self._shape), np.uint8, chunks=(1, *self._shape), maxshape=(None, *self._shape)
         )
 
     def put(self, row: int, tile: np.ndarray) -> None:
         """Write one tile, (px, px, 3) uint8."""
-        assert tile.shape == self._images.shape[1:]
+        assert tile.shape == self._shape
         self._images.id.write_direct_chunk((row, 0, 0, 0), np.ascontiguousarray(tile))
 
     def finish(self, leave_out: Collection[int] = ()) -> str:
         """Close the gaps of the rows that were never put, and hash the others in their order."""
         digest, gaps, row = hashlib.sha256(), set(leave_out), 0
-        for old in range(len(self._images)):
+        for old in range(self._count):
             if old in gaps:
                 continue
             _, data = self._images.id.read_direct_chunk((old, 0, 0, 0))
