@@ -157,6 +157,29 @@ def tile(
     )
 
 
+@app.command("compare-patches")
+def compare_patches(
+    ours: Annotated[Path, typer.Option(help="Tiles file.")],
+    theirs: Annotated[Path, typer.Option(help="Tiles or hest-bench patches of the same slide.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """How two sets of patches of a slide differ: spots, places, pixels."""
+    from stflow.wsi.compare import print_comparison
+
+    print_comparison(ours, theirs, json)
+
+
+@figure_app.command("tissue")
+def figure_tissue(
+    tiles: Annotated[Path, typer.Option(help="Tiles file of the slide.")],
+    png: Annotated[Path, typer.Option(help="PNG to write.")],
+) -> None:
+    """The slide with its tissue outlined and its spots."""
+    from stflow.wsi.tissue_picture import make_tissue_picture
+
+    make_tissue_picture(tiles, png)
+
+
 @app.command()
 def embed(
     tiles: Annotated[Path, typer.Option(help="Tiles file.")],

@@ -28,6 +28,7 @@ STAGES: Mapping[str, str] = {
     "source-her2st": "stflow.data.her2st",
     "counts": "stflow.data.counts",
     "tile": "stflow.wsi.tiles",
+    "tissue": "stflow.wsi.tissue_picture",
     "embed": "stflow.encoders.extract",
     "splits": "stflow.data.split_record",
     "genes": "stflow.data.genes",

@@ -79,30 +79,40 @@ def find_scale(
     Raises
     ------
     SlideError
-        Nobody says, or the first who does says something that no microscope has, or pixels are not square.
+        Nobody says, or no more than something that no microscope has, or pixels are not square.
     """
-    scale = own_scale(where, properties, tags)
-    if scale is not None:
-        return scale
+    own = _own(where, properties, tags)
+    for source, mpp in own.items():
+        if _is_microscopes(mpp):
+            return Scale(mpp, source)
     for source, value in (*(metadata or {}).items(), ("the configuration", given)):
         if value is not None:
             return Scale(require_mpp(float(value), f"{where} ({source})"), source)
     power = properties.get("openslide.objective-power")
-    require_mpp(None, where, f"; its objective ({power}x) is a hint only" if power else "")
+    hint = f"; its objective ({power}x) is a hint only" if power else ""
+    require_mpp(next(iter(own.values()), None), where, hint)
     raise AssertionError("unreachable")
 
 
-def own_scale(where: str, properties: Mapping[str, str], tags: tuple[float, float] | None = None) -> Scale | None:
-    """What a picture says of itself; None where it is silent. Parameters and errors as of `find_scale`."""
+def _own(where: str, properties: Mapping[str, str], tags: tuple[float, float] | None) -> dict[str, float]:
+    """Source -> um/px of all that a picture says of itself, what counts first in front.
+
+    Values that no microscope has are among them: 72 dpi and the like are what programs write that know no better, and
+    must not stand before somebody's word.
+    """
+    found = {}
     for names in _PROPERTIES:
         values = [value for name in names if (value := _number(properties.get(name))) is not None]
         if values:
-            return Scale(require_mpp(_square(values, where, names[0]), where), names[0])
+            found[names[0]] = _square(values, where, names[0])
     tags = tags or _tags(properties)
-    # 72 dpi is what programs write that know no better: nobody's word.
-    if tags is None or not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in tags):
-        return None
-    return Scale(_square(list(tags), where, "its resolution tags"), "TIFF resolution tags")
+    if tags is not None:
+        found["TIFF resolution tags"] = _square(list(tags), where, "its resolution tags")
+    return found
+
+
+def _is_microscopes(mpp: float) -> bool:
+    return bool(np.isfinite(mpp)) and MPP_RANGE[0] <= mpp <= MPP_RANGE[1]
 
 
 def _tags(properties: Mapping[str, str]) -> tuple[float, float] | None:

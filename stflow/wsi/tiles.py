@@ -44,6 +44,7 @@ THUMBNAIL_PX = 1000
 MOST_OFF_SLIDE = 0.5
 #: Share of a slide's tiles that may be damaged, unless the configuration says another.
 MAX_UNREADABLE = 0.01
+_MASK_PIXELS = 4_000_000  # tissue of larger slides (16 x 16 mm) is looked for more coarsely: memory stays as it is
 _NAMED = 20  # damaged tiles that the log names
 
 
@@ -170,7 +171,7 @@ def cut_tiles(
     """Cut the tiles of ``spots`` from an image and write the tiles file; see `make_tiles`."""
     mpp = require_mpp(spots.mpp, f"slide {spots.name}")
     with open_slide(image_path) as image:
-        seen = image.overview(max(1.0, MASK_MPP / mpp))
+        seen = image.overview(max(1.0, MASK_MPP / mpp, np.sqrt(image.size[0] * image.size[1] / _MASK_PIXELS)))
         # What the overview could not read is tried tile by tile, and counted there.
         mask = tissue_mask(seen.picture, mpp * seen.downsample) | seen.unread
         grid = lay_grid(spots, image.size, mask, seen.downsample, tile_um=tile_um, min_tissue=min_tissue)

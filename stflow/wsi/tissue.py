@@ -57,7 +57,9 @@ def tissue_mask(picture: np.ndarray, mpp: float) -> np.ndarray:
     if structure[plain].size and np.ptp(structure[plain]) > 0:
         threshold = float(np.clip(threshold_otsu(structure[plain]), low, high))
         threshold = min(threshold, max(low, _ABOVE_GLASS * float(np.percentile(structure[plain], 2))))
-    colour = np.stack([_local_mean(picture[..., channel], plain, window) for channel in range(3)], axis=2)
+    colour = np.stack(
+        [_local_mean(picture[..., channel].astype(np.float32), plain, window) for channel in range(3)], axis=2
+    )
     stained = _stained(colour, glass=colour[plain & (structure <= threshold)])
     deep = ~ink & ((brightest - darkest) > _DEEP_SATURATION * np.maximum(brightest, 1))
     mask = _pieces(((structure > threshold) & stained) | deep, at_least=_SPECK_UM2 / mpp**2)
@@ -70,7 +72,7 @@ def _local_mean(values: np.ndarray, weight: np.ndarray, window: int) -> np.ndarr
     """(h, w) mean over a square window of the pixels that count."""
     from scipy import ndimage
 
-    weight = weight.astype(np.float64)
+    weight = weight.astype(np.float32)
     near = ndimage.uniform_filter(weight, window)
     return ndimage.uniform_filter(values * weight, window) / np.maximum(near, 1e-6)
 

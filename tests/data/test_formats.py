@@ -100,6 +100,17 @@ def test_hest_without_any_scale_is_refused(tmp_path: Path) -> None:
         Hest(tmp_path).read_counts("IDC", "S1")
 
 
+def test_the_users_scale_counts_where_nothing_else_tells_one(tmp_path: Path) -> None:
+    write_hest(tmp_path, mpp=None)
+    pyvips.Image.new_from_array(PICTURE).tiffsave(str(tmp_path / "wsis" / "S1.tif"), tile=True)
+    make_counts("hest", tmp_path, "IDC", "S1", "P1", tmp_path / "s.h5ad", mpp=0.4)
+    assert read_slide(tmp_path / "s.h5ad").mpp == 0.4
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "S1.json").write_text('{"pixel_size_um_embedded": 0.3}')
+    make_counts("hest", tmp_path, "IDC", "S1", "P1", tmp_path / "s.h5ad", mpp=0.4)
+    assert read_slide(tmp_path / "s.h5ad").mpp == 0.3
+
+
 def test_gene_lists_are_known_by_name(tmp_path: Path) -> None:
     assert Hest(tmp_path).gene_list_file("IDC") == tmp_path / "bench" / "IDC" / "var_50genes.json"
     assert HestBench(tmp_path).gene_list_file("IDC") == tmp_path / "IDC" / "var_50genes.json"

@@ -88,6 +88,42 @@ def test_boxes_that_stick_out_are_kept_on_white_and_those_outside_dropped(
         assert (tiles["img"][0, 82:, 92:] == made.image[:142, :132]).all()
 
 
+def test_spots_outside_the_image_are_counted_and_named(
+    make_slide: MakeSlide, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    made = make_slide()
+    names, centres = (
+        ["in", "left", "below", "middle", "too"],
+        [[500, 600], [-200, 600], [600, 1400], [600, 600], [650, 600]],
+    )
+    spots = Spots("S1", np.array(names, dtype=object), np.array(centres, dtype=float), 0.5, 55.0)
+    cut_tiles(made.image_path, spots, tmp_path / "t.h5", tile_um=112, tile_px=224, min_tissue=0.15)
+    with h5py.File(tmp_path / "t.h5") as tiles:
+        assert tiles["barcode"].asstr()[:].ravel().tolist() == ["in", "middle", "too"]
+        assert (tiles.attrs["n_off_slide"], tiles.attrs["n_off_tissue"], tiles.attrs["n_expected"]) == (2, 0, 3)
+    assert "2 of 5 spots of S1 are outside the image and dropped: left, below" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shift", [[5000.0, 0.0], [0.0, -900.0]])
+def test_spots_of_another_image_are_refused(make_slide: MakeSlide, tmp_path: Path, shift: list[float]) -> None:
+    made = make_slide()
+    spots = Spots("S1", np.array(made.barcodes, dtype=object), made.centres_px + shift, 0.5, 55.0)
+    with pytest.raises(
+        DataError, match=r"slide S1: \d+ of its 49 spots are outside .*1200 x 1200 px.*span x .*level-0 px"
+    ):
+        cut_tiles(made.image_path, spots, tmp_path / "t.h5", tile_um=112, tile_px=224, min_tissue=0.15)
+    assert not (tmp_path / "t.h5").exists()
+
+
+def test_the_file_says_who_said_its_scale(make_slide: MakeSlide, tmp_path: Path) -> None:
+    from stflow.data.counts import make_counts
+
+    made = make_slide()
+    make_counts("hest", made.root, "D", "S1", "P", made.slide_file)
+    with cut(made, tmp_path / "t.h5") as tiles:
+        assert tiles.attrs["mpp_source"] == "openslide.mpp-x"
+
+
 def test_the_file_describes_itself_as_hest_bench_does(make_slide: MakeSlide, tmp_path: Path) -> None:
     made = make_slide()
     with cut(made, tmp_path / "t.h5") as tiles:

@@ -59,3 +59,23 @@ rule tile:
         " --slide {wildcards.slide:q} --slide-file {input.slide:q} --out {output:q} --tile-um {params.tile_um}"
         " --tile-px {params.tile_px} --min-tissue {params.min_tissue} --max-unreadable {params.max_unreadable}"
         " {params.crop} > {log:q} 2>&1"
+
+
+
+rule tissue_picture:
+    input:
+        tiles=PATHS.tiles("{benchmark}", "{slide}"),
+        code=CODE("tissue"),
+    output:
+        PATHS.figure("tissue/{benchmark}/{slide}", "png"),
+    log:
+        LOGS / "tissue/{benchmark}/{slide}.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Draw the tissue of {wildcards.benchmark}/{wildcards.slide}."
+    shell:
+        "stflow figure tissue --tiles {input.tiles:q} --png {output:q} > {log:q} 2>&1"
