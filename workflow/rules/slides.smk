@@ -61,7 +61,6 @@ rule tile:
         " {params.crop} > {log:q} 2>&1"
 
 
-
 rule tissue_picture:
     input:
         tiles=PATHS.tiles("{benchmark}", "{slide}"),
