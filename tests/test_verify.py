@@ -126,7 +126,7 @@ def test_features_that_do_not_fit_their_own_hash_are_broken_at_first_sight(resul
 def test_tiles_that_do_not_fit_their_own_hash_are_broken_at_first_sight(results: Path, capsys) -> None:
     import hashlib
 
-    from stflow.wsi.tiles import tiles_digest
+    from stflow.wsi.tile_store import tiles_digest
 
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     digest = hashlib.sha256()
