@@ -33,8 +33,9 @@ class Repo:
 class Fault:
     """What goes wrong with requests of one kind, ``times`` times.
 
-    ``kind`` is ``status`` (answer ``status``), ``drop`` (close in the middle of the body), ``content`` (other bytes
-    under the right headers), ``body`` (send ``body`` as if it were the file).
+    ``kind`` is ``status`` (answer ``status``), ``drop`` (close in the middle of the body), ``stall`` (stop there, and
+    hold the connection), ``content`` (other bytes under the right headers), ``body`` (send ``body`` as if it were the
+    file).
     """
 
     kind: str
@@ -55,6 +56,8 @@ class Hub:
     asked: list[tuple[str, str, str]] = field(default_factory=list)  # method, path, Range
     address: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    stalled: threading.Event = field(default_factory=threading.Event)
+    resumed: threading.Event = field(default_factory=threading.Event)
 
     def fault(self, method: str, path: str) -> Fault | None:
         """The fault that this request runs into, counted down."""
@@ -155,6 +158,8 @@ class Handler(BaseHTTPRequestHandler):
         substitutes = [f.body for f in self.hub.faults if f.kind == "body" and f.times > 0 and f.path in self.path]
         if substitutes:  # a server, or what stands before it, that takes this for the file in every header too
             content = substitutes[0]
+        if fault and fault.kind == "stall":
+            return self.send(200, content, headers, stall=True)
         if fault and fault.kind == "content":
             content = bytes(byte ^ 1 for byte in content)
         if (wanted := self.headers.get("Range")) and (start := int(wanted.removeprefix("bytes=").split("-")[0])):
@@ -165,16 +170,27 @@ class Handler(BaseHTTPRequestHandler):
     def refuse(self, status: int, code: str) -> None:
         self.send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
 
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, drop: bool = False) -> None:
+    def send(
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str] | None = None,
+        *,
+        drop: bool = False,
+        stall: bool = False,
+    ) -> None:
         self.send_response(status)
         for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if drop else body)
-        if drop:
+            self.wfile.write(body[: len(body) // 2] if drop or stall else body)
+        if drop or stall:
             self.wfile.flush()
             self.close_connection = True
+        if stall:
+            self.hub.stalled.set()
+            self.hub.resumed.wait(timeout=60)
 
 
 @contextmanager
@@ -189,6 +205,7 @@ def serve(repos: dict[str, Repo]) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.resumed.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -1,6 +1,7 @@
 """One file: whole and with the locked content, or not at all, whatever the hub does."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -246,19 +247,42 @@ def raised(error: Exception) -> None:
     raise error
 
 
+COMMAND = (sys.executable, "-c", "from stflow.cli import main; main()", "hub")
+
+
+def environment(hub) -> dict[str, str]:
+    """As a user sets it whose hub is this one."""
+    own = {"HF_ENDPOINT": hub.address, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, **own}
+
+
+def test_a_download_killed_in_the_middle_of_a_file_starts_it_anew(hub, lock) -> None:
+    root = lock()
+    hub.faults.append(fault("stall", times=1, path=LARGE))
+    started = subprocess.Popen(
+        [*COMMAND, "download", "--repository", NAME, "--root", str(root), "--file", LARGE],
+        env=environment(hub),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert hub.stalled.wait(timeout=60)
+    started.kill()
+    assert started.wait() == -signal.SIGKILL
+    assert list(root.rglob("*.incomplete")), "it was killed before the file was begun"
+    assert not (root / LARGE).exists()
+    download_file(NAME, root, LARGE)
+    assert (root / LARGE).read_bytes() == hub.repos[NAME].files[LARGE]
+    assert files_of(root) == {Path(LARGE).name}
+
+
 def test_the_commands_work_as_processes_and_offline_makes_no_call(hub, lock, tmp_path: Path) -> None:
     """What the rules run, with the client's environment as a user sets it."""
     root = lock()
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": hub.address,
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from stflow.cli import main; main()", "hub", *arguments]
-        return subprocess.run(command, env={**environment, **more}, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [*COMMAND, *arguments], env={**environment(hub), **more}, capture_output=True, text=True, check=False
+        )
 
     download = ("download", "--repository", NAME, "--root", str(root), "--file")
     done = run(*download, LARGE)
