@@ -205,4 +205,4 @@ def _draw_panel(axes: Axes, panel: Panel, last: int, lowest: float) -> None:
 
 
 def _told(mean: float, std: float) -> str:
-    return f"{mean:.3g} ± {std:.3g}"
+    return f"{mean:.2f} ± {std:.1f}"

@@ -50,7 +50,7 @@ COLUMNS = (
 PROTOCOLS = {
     "paper": "As the released code: epoch chosen on the test fold where there are no validation slides, the dataset's "
     "own gene list.",
-    "clean": "Without leaks: epoch chosen on patients held out of training, genes chosen on training slides.",
+    "clean": "Without leaks: the test slides have no part in the choice of epoch and genes; no patient on both sides.",
 }
 
 HOW_TO_READ = (

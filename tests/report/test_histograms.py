@@ -60,8 +60,8 @@ def test_the_figure_says_its_numbers_and_the_printed_ones(results: tuple[Path, n
     told = [text.get_text() for text in figure.axes[0].texts]
     assert told == [
         "D",
-        f"all 4 genes: {counts.mean():.3g} ± {counts.std():.3g}",
-        f"2 predicted: {counts[:, :2].mean():.3g} ± {counts[:, :2].std():.3g}",
+        f"all 4 genes: {counts.mean():.2f} ± {counts.std():.1f}",
+        f"2 predicted: {counts[:, :2].mean():.2f} ± {counts[:, :2].std():.1f}",
         "printed: 11.18 ± 48.1",
     ]
 
