@@ -58,7 +58,7 @@ def test_the_variants_of_the_guide_are_settings_of_its_method() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/extending.md", "docs/stflow.md", "config/README.md", "docs/demo.md", "docs/data.md"]
+    "document", sorted(str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")))
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
