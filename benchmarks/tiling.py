@@ -161,6 +161,8 @@ def work(what: str, picture: str, size: int, cut: str = "", out: str = "") -> No
 
     from stflow.wsi import tiles  # noqa: F401
 
+    if out:
+        Path(out).unlink(missing_ok=True)  # to free the disk of the round before is no part of this one
     print("ready", flush=True)
     sys.stdin.readline()
     if what == "picture":

@@ -58,8 +58,15 @@ class _Sink:
     def readinto(self, buffer: Any) -> int:
         """What was written; zeros in place of what was dropped."""
         view = memoryview(buffer).cast("B")
-        view[:] = bytes(len(view))
-        self._attempt(lambda: self._handle.readinto(view))
+        done = 0
+
+        def fill() -> None:
+            nonlocal done
+            done = self._handle.readinto(view) or 0
+
+        self._attempt(fill)
+        if done < len(view):
+            view[done:] = bytes(len(view) - done)
         return len(view)
 
     def close(self) -> None:
