@@ -98,7 +98,10 @@ def check_against(
     ours = EdgeAttention.apply(graph, drop, *tensors)
     exact = [tensor.detach().double().requires_grad_() for tensor in tensors]
     plain = plain_context(exact, Graph(graph.index, graph.present, graph.edges.double()), masks)
-    torch.testing.assert_close(ours.double(), plain, atol=tolerance, rtol=tolerance)
+    # Where dropout leaves a spot hidden units of nearly one size, the plain formula in float32 is further off itself.
+    with torch.no_grad():
+        inexact = (plain_context([tensor.detach() for tensor in tensors], graph, masks).double() - plain).abs().max()
+    torch.testing.assert_close(ours.double(), plain, atol=max(tolerance, 1.5 * float(inexact)), rtol=tolerance)
     direction = torch.randn(ours.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     gradients = torch.autograd.grad((ours * direction.to(ours)).sum(), tensors)
     expected = torch.autograd.grad((plain * direction).sum(), exact)
@@ -124,8 +127,7 @@ def test_compiled_edge_attention_is_its_definition(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     tensors, graph = edge_case(torch.float32)
-    # Where dropout leaves a spot hidden units of nearly one size, the plain formula in float32 is 5e-5 off itself.
-    check_against(tensors, graph, drop, None if drop is None else kernel_masks(drop), 1e-4)
+    check_against(tensors, graph, drop, None if drop is None else kernel_masks(drop), 2e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
