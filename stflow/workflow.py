@@ -7,9 +7,8 @@ no pandas; the Snakefile, and every cluster job again, builds one `Plan`.
 from __future__ import annotations
 
 import json
-import os
 import shlex
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,44 +16,21 @@ from typing import TYPE_CHECKING
 from stflow.config import DEFAULT_VARIANT, GENE_CHOICES
 from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
-from stflow.data.hub.lock import shown, write_commit
+from stflow.data.hub.lock import write_commit
 from stflow.data.hub.request import Wanted, to_json
 from stflow.data.official import require_official_folds
+from stflow.data.sources import BRINGS_GENE_LISTS, DEMO_SLIDE_FILES, DEMO_TASK_FILES, HER2ST_SECTION_FILES
 from stflow.data.splits import Fold
-from stflow.errors import ConfigError, DataError
 from stflow.layout import Group, Layout, Run
 from stflow.models import METHODS
+from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
 from stflow.provenance import write_if_changed
+from stflow.shell import relative
 
 if TYPE_CHECKING:
     from stflow.config import _Config
     from stflow.encoders.base import Encoder
     from stflow.models.base import Method
-
-#: What a demo benchmark is made of, by format, below its root: the files of one slide, then those of a dataset.
-DEMO_SLIDE_FILES: Mapping[str, tuple[str, ...]] = {
-    "hest": (
-        "wsis/{slide}.tif",
-        "st/{slide}.h5ad",
-        "metadata/{slide}.json",
-        "bench/{dataset}/patches/{slide}.h5",
-        "bench/{dataset}/adata/{slide}.h5ad",
-    ),
-    "stimage": (
-        "Visium/image/{slide}.png",
-        "Visium/gene_exp/{slide}_count.csv",
-        "Visium/coord/{slide}_coord.csv",
-    ),
-}
-DEMO_TASK_FILES: Mapping[str, tuple[str, ...]] = {
-    "hest": ("bench/{dataset}/var_50genes.json", "bench/{dataset}/truth.json"),
-    "stimage": ("meta/meta_all_gene.csv", "truth.json"),
-}
-#: What one her2st section becomes, below the benchmark's root.
-HER2ST_SECTION_FILES = ("wsis/{slide}.tif", "st/{slide}.h5ad", "metadata/{slide}.json")
-
-#: (source, format) of benchmarks whose source brings the datasets' own gene lists, where the format keeps them.
-BRINGS_GENE_LISTS = frozenset({("demo", "hest"), ("hub", "hest_bench")})
 
 #: Datasets whose expression the paper's figure 2 shows.
 PAPER_HISTOGRAMS = (("hest", "IDC"), ("hest", "COAD"), ("hest", "LUNG"), ("hest", "SKCM"))
@@ -115,69 +91,8 @@ class Plan:
             if entry.format == "hest_bench" and entry.manifest is None:
                 require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
-        self._refuse_unusable()
-        self._refuse_incomplete_mirrors()
-
-    def _refuse_unusable(self) -> None:
-        problems = [
-            f"{benchmark}/{dataset} has no fold for the {protocol} protocol: add rows to {self.manifest(benchmark)}, "
-            "or one with the role none and the reason"
-            for (benchmark, dataset, protocol), folds in self.folds.items()
-            if not folds
-        ]
-        if not self.folds:
-            told = "; ".join(f"{'/'.join(key)}: {reason}" for key, reason in self.without_folds.items())
-            problems.append(f"nothing to run, as no dataset has folds ({told}): add a dataset or a protocol")
-        for name, entry in self.config.benchmarks.items():
-            if entry.source == "demo" and entry.format not in DEMO_SLIDE_FILES:
-                known = " or ".join(DEMO_SLIDE_FILES)
-                problems.append(f"benchmarks.{name}.format: the demo is made as {known}, not as {entry.format}")
-        for name in self.config.benchmarks:
-            for protocol in self.config.protocols:
-                path = getattr(self.config.genes_of(name), protocol)
-                if path not in GENE_CHOICES and not Path(path).is_file():
-                    problems.append(f"genes.{protocol} of benchmark {name}: no gene list at {path}")
-        problems += self._shared_roots()
-        figures = self.config.figures
-        problems += [
-            f"figures.histograms: no dataset {name!r} in this configuration; write benchmark/dataset"
-            for name in figures.histograms or []
-            if not any(self.folds.get((*name.partition("/")[::2], protocol)) for protocol in self.config.protocols)
-        ]
-        if figures.biomarkers and figures.biomarker_protocol not in self.config.protocols:
-            problems.append(f"figures.biomarker_protocol: {figures.biomarker_protocol!r} is not among protocols")
-        else:
-            problems += [
-                f"figures.biomarkers: no fold of this configuration tests slide {entry.slide!r} of {entry.benchmark!r}"
-                for entry in figures.biomarkers
-                if not self._testing(entry.benchmark, entry.slide)
-            ]
-        if problems:
-            lines = "\n".join(f"  - {line}" for line in problems)
-            raise ConfigError(f"the configuration has {len(problems)} problem(s):\n{lines}")
-
-    def _shared_roots(self) -> list[str]:
-        """Folders into which two repositories would be downloaded."""
-        owner: dict[Path, str] = {}
-        problems = []
-        for name in self.sourced("hub"):
-            root, repository = self.config.root(name), str(self.config.benchmarks[name].repository)
-            if owner.setdefault(root, repository) != repository:
-                problems.append(f"benchmarks.{name}.root: {root} is that of {owner[root]} already")
-        return problems
-
-    def _refuse_incomplete_mirrors(self) -> None:
-        for name in self.sourced("hub"):
-            mirror = self.config.mirror(name)
-            if mirror is None:
-                continue
-            missing = [str(path) for path in self.hub_files(name) if not (path.is_file() and path.stat().st_size)]
-            if missing:
-                raise DataError(
-                    f"the mirror {mirror} of {self.config.benchmarks[name].repository} lacks {len(missing)} files that "
-                    f"benchmark {name} needs, or has them empty: {shown(missing)}. Copy them there, leave data_root "
-                    f"out to download them, or narrow benchmarks.{name}.datasets."
-                )
+        refuse_unusable(self)
+        refuse_incomplete_mirrors(self)
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -464,13 +379,13 @@ class Plan:
     def biomarker_predictions(self, encoder: str, benchmark: str, slide: str) -> list[Path]:
         """Every method's predictions of a slide: of the first fold that tests it, with the first seed."""
         protocol = self.config.figures.biomarker_protocol
-        dataset, fold = self._testing(benchmark, slide)[0]
+        dataset, fold = self.testing(benchmark, slide)[0]
         return [
             self.layout.predictions(Group(benchmark, dataset, encoder, *row, protocol).run(fold, self.config.seeds[0]))
             for row in self.methods
         ]
 
-    def _testing(self, benchmark: str, slide: str) -> list[tuple[str, int]]:
+    def testing(self, benchmark: str, slide: str) -> list[tuple[str, int]]:
         """(dataset, fold) of the folds that test a slide under the maps' protocol."""
         wanted = self.config.figures.biomarker_protocol
         return [
@@ -526,29 +441,3 @@ def _describe(fold: Fold) -> str:
     """A fold in words."""
     roles = {"train": fold.train, "select": fold.select, "test": fold.test}
     return f"fold {fold.index}: " + "; ".join(f"{role} {', '.join(slides)}" for role, slides in roles.items())
-
-
-def relative(path: Path | str) -> str:
-    """``path`` from the working folder, if it lies below it, so that recorded commands name no machine."""
-    path = Path(path)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def comma(items: Iterable[object]) -> str:
-    """Items with a comma between, as the command line takes them."""
-    return ",".join(map(str, items))
-
-
-def option(flag: str, *values: Path | None) -> str:
-    """``flag value``, quoted for the shell; nothing where there is no value."""
-    return " ".join(f"{flag} {shlex.quote(str(value))}" for value in values if value is not None)
-
-
-def free_name(kind: str, name: str, taken: Container[str]) -> str:
-    """A rule name for a target: ``name``, or ``kind_name`` where a rule bears that already."""
-    return f"{kind}_{name}" if name in taken else name
-
-
-def put_on_path(folder: Path) -> None:
-    """Let the commands of this process's jobs be found in ``folder`` first."""
-    os.environ["PATH"] = os.pathsep.join([str(folder), os.environ.get("PATH", "")])

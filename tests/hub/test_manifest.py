@@ -8,8 +8,8 @@ import pytest
 from stflow.data.facts import slide_facts
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
+from stflow.data.sources import BRINGS_GENE_LISTS
 from stflow.errors import DataError
-from stflow.workflow import BRINGS_GENE_LISTS
 
 FORMAT_OF = {"MahmoodLab/hest-bench": "hest_bench", "MahmoodLab/hest": "hest", "jiawennnn/STimage-1K4M": "stimage"}
 

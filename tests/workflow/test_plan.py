@@ -9,7 +9,8 @@ import pytest
 from stflow.config import load, validate
 from stflow.errors import ConfigError, LeakageError
 from stflow.layout import Group
-from stflow.workflow import Plan, comma, free_name, option, relative
+from stflow.shell import comma, free_name, option, relative
+from stflow.workflow import Plan
 
 ROOT = Path(__file__).parents[2]
 HEADER = "dataset,slide,patient,protocol,fold,role\n"

@@ -13,8 +13,9 @@ from stflow.encoders import ENCODERS
 from stflow.errors import StflowError
 from stflow.layout import Group, Run
 from stflow.models import METHODS
+from stflow.shell import comma, free_name, option, put_on_path, relative
 from stflow.stamps import config_record, stamp, write_stamps
-from stflow.workflow import BIOMARKER, Plan, comma, free_name, option, put_on_path, relative
+from stflow.workflow import BIOMARKER, Plan
 
 # Planning makes millions of small objects that all stay; looking for garbage among them again and again takes a fifth of
 # the time.

@@ -1,0 +1,23 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of everything that is made.")]
+Out = Annotated[Path, typer.Option("--out", help="File to write.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Root = Annotated[Path, typer.Option("--root", help="Folder with the benchmark's files.")]
+Format = Annotated[str, typer.Option("--format", help="Layout of those files (stflow list formats).")]
+RunName = Annotated[str, typer.Option("--run", help="benchmark/dataset/encoder/method/variant/protocol/foldN/seedN.")]
+ManifestPath = Annotated[Path, typer.Option("--manifest", help="Split manifest of the benchmark.")]
+BySlide = Annotated[bool, typer.Option("--by-slide", help="The paper protocol's folds may share patients.")]
+
+
+def words(text: str) -> list[str]:
+    """What stands between commas."""
+    return [part for part in text.split(",") if part]
