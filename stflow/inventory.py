@@ -59,7 +59,7 @@ def _encoders() -> tuple[list[str], Iterable[list[object]]]:
     rows = []
     for name in ENCODERS.names():
         encoder = ENCODERS.get(name)
-        access = "gated: accept the terms on the hub first" if encoder.gated else "open"
+        access = "gated: accept the terms on the hub first" if encoder.weights else "open"
         rows.append([name, encoder.dim, access, encoder.licence, encoder.transform])
     return ["encoder", "features", "access", "licence", "tile transform"], rows
 

@@ -1,38 +1,135 @@
-"""The one interface of every encoder. Light to import: torch loads inside."""
+"""The one interface of every encoder. Light to import: torch loads inside.
+
+`Encoder` turns tiles into features, one at a time in meaning and in batches in fact. `SlideEncoder` turns the features
+that another encoder made of a slide's tiles into features that know the whole slide.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
+
+from stflow.errors import WeightsError
+from stflow.io import sha256_file
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where an encoder's weights are published: a repository of ``resources/hub.json`` and one of its files.
+
+    Attributes
+    ----------
+    repository
+        Name in ``resources/hub.json``.
+    file
+        Purpose of the file there: a key of the entry's ``files``.
+    """
+
+    repository: str
+    file: str = "weights"
 
 
 class Encoder(ABC):
     """An image encoder.
 
     Class attributes: ``dim`` (feature size D), ``transform`` (what is done to a tile, in words, recorded in the
-    features file), ``licence``, ``gated`` (whether a hub account must be granted access), ``needs_gpu``,
-    ``uses_torch`` (False: NumPy alone, so that torch is not imported for it).
+    features file), ``licence`` of the weights, ``n_params`` (None: no network), ``input_px`` (side of the network's
+    input), ``weights`` (where they are published; None: none are needed, or they come with a package), ``needs_gpu``
+    (whether a job asks the scheduler for one), ``uses_torch`` (False: NumPy alone, and torch is not imported).
+
+    Parameters
+    ----------
+    device, precision
+        cpu or cuda; fp32, bf16 or fp16.
+    weights
+        The weights file; None where the encoder needs none.
+    variants
+        Those of `variants` to apply, in order.
     """
 
     name: ClassVar[str]
-    dim: ClassVar[int]
-    transform: ClassVar[str]
+    dim: int
+    transform: str
     licence: ClassVar[str]
-    gated: ClassVar[bool] = False
+    n_params: ClassVar[int | None] = None
+    input_px: ClassVar[int] = 224
+    weights: ClassVar[Weights | None] = None
     needs_gpu: ClassVar[bool] = False
     uses_torch: ClassVar[bool] = True
+    #: Variant -> the attributes that it sets in place of the class's: ``{"half": {"mean": ..., "transform": ...}}``.
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: For a `SlideEncoder`, the encoder of the tiles.
+    tile_encoder: ClassVar[str] = ""
 
-    def __init__(self, device: str = "cpu", precision: str = "fp32") -> None:
-        self.device = device
-        self.precision = precision
+    def __init__(
+        self,
+        device: str = "cpu",
+        precision: str = "fp32",
+        *,
+        weights: Path | None = None,
+        variants: Sequence[str] = (),
+    ) -> None:
+        self.device, self.precision, self.weights_path = device, precision, weights
+        for variant in variants:
+            for attribute, value in self.variants[variant].items():
+                setattr(self, attribute, value)
 
     @property
-    @abstractmethod
     def weights_sha256(self) -> str:
-        """SHA-256 of the weights file; for an encoder without weights, of what defines it."""
+        """SHA-256 of the weights file; for an encoder without weights, of what defines it.
+
+        Raises
+        ------
+        WeightsError
+            No file was given, or it is not there.
+        """
+        if self.weights_path is None or not self.weights_path.is_file():
+            where = "no file was given" if self.weights_path is None else f"{self.weights_path} is not there"
+            raise WeightsError(f"encoder {self.name}: its weights are missing: {where}. See `stflow list encoders`.")
+        return sha256_file(self.weights_path)
+
+    def fit_slide(self, tiles: np.ndarray) -> None:  # noqa: B027 (most encoders have no use for it)
+        """See some tiles of the slide to come, (n, px, px, 3) uint8, evenly spaced: what depends on a whole slide."""
+
+    def prepare(self, tiles: np.ndarray) -> np.ndarray:
+        """What is done on the CPU before the network, often in another thread: (B, px, px, 3) uint8, as it is read."""
+        return tiles
 
     @abstractmethod
     def encode(self, tiles: np.ndarray) -> np.ndarray:
+        """(B, px, px, 3) uint8 RGB tiles at 0.5 um/px, as `prepare` leaves them -> (B, D) float32 features."""
+
+    def __call__(self, tiles: np.ndarray) -> np.ndarray:
         """(B, 224, 224, 3) uint8 RGB tiles at 0.5 um/px -> (B, D) float32 features."""
+        return self.encode(self.prepare(tiles))
+
+
+class SlideEncoder(Encoder):
+    """An encoder of a whole slide's tiles, on the features that `tile_encoder` made of them."""
+
+    def encode(self, tiles: np.ndarray) -> np.ndarray:
+        """Not for tiles: see `encode_slide`."""
+        raise TypeError(f"{self.name} encodes slides, from features of {self.tile_encoder}: call encode_slide")
+
+    @abstractmethod
+    def encode_slide(self, features: np.ndarray, corners_px: np.ndarray, mpp: float) -> np.ndarray:
+        """Features of all tiles of a slide, each aware of the others.
+
+        Parameters
+        ----------
+        features
+            (N, D_in) float32, of `tile_encoder`.
+        corners_px
+            (N, 2) top-left corners of the tiles, x and y, level-0 px.
+        mpp
+            um per level-0 px.
+
+        Returns
+        -------
+        (N, D) float32.
+        """

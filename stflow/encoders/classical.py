@@ -56,8 +56,8 @@ class Classical(Encoder):
     """`dim` numbers a tile."""
 
     name: ClassVar[str] = "classical"
-    dim: ClassVar[int] = 108
-    transform: ClassVar[str] = "halved; optical density; colour deconvolution"
+    dim = 108
+    transform = "halved; optical density; colour deconvolution"
     licence: ClassVar[str] = "MIT"
     uses_torch: ClassVar[bool] = False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,12 +31,14 @@ class EfficientNetLite0(Encoder):
     """1280 numbers a tile: the pooled last feature map."""
 
     name: ClassVar[str] = "efficientnet_lite0"
-    dim: ClassVar[int] = 1280
-    transform: ClassVar[str] = "tile as it is; (x - 127) / 128"
+    dim = 1280
+    transform = "tile as it is; (x - 127) / 128"
     licence: ClassVar[str] = "Apache-2.0"
 
-    def __init__(self, device: str = "cpu", precision: str = "fp32") -> None:
-        super().__init__(device, precision)
+    n_params: ClassVar[int] = 3_370_000
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self._network: torch.nn.Module | None = None
 
     @property
