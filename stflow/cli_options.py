@@ -16,6 +16,12 @@ Format = Annotated[str, typer.Option("--format", help="Layout of those files (st
 RunName = Annotated[str, typer.Option("--run", help="benchmark/dataset/encoder/method/variant/protocol/foldN/seedN.")]
 ManifestPath = Annotated[Path, typer.Option("--manifest", help="Split manifest of the benchmark.")]
 BySlide = Annotated[bool, typer.Option("--by-slide", help="The paper protocol's folds may share patients.")]
+NotRun = Annotated[list[str] | None, typer.Option("--not-run", help="encoder=why nothing was run with it.")]
+
+
+def pairs(texts: list[str] | None) -> dict[str, str]:
+    """``name=text`` of each."""
+    return dict(text.split("=", 1) for text in texts or [])
 
 
 def words(text: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stflow.cli_options import ManifestPath, Results, words
+from stflow.cli_options import ManifestPath, NotRun, Results, pairs, words
 
 table_app = typer.Typer(no_args_is_help=True, help="Tables from the long metrics.")
 figure_app = typer.Typer(no_args_is_help=True, help="Figures from predictions.")
@@ -31,11 +31,12 @@ def table_table1(
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
     methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
     splits: Annotated[list[Path] | None, typer.Option(help="Splits files: why a dataset has no number.")] = None,
+    not_run: NotRun = None,
 ) -> None:
     """Table 1: Pearson of every method on every dataset, by protocol."""
     from stflow.report.table1 import make_table1
 
-    make_table1(metrics, csv, md, words(methods), splits or [])
+    make_table1(metrics, csv, md, words(methods), splits or [], pairs(not_run))
 
 
 @table_app.command("gene-groups")
@@ -45,11 +46,12 @@ def table_gene_groups(
     csv: Annotated[Path, typer.Option(help="CSV to write.")],
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
     methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+    not_run: NotRun = None,
 ) -> None:
     """Pearson by named groups of genes, as the demo's planted truth."""
     from stflow.report.gene_groups import make_gene_groups
 
-    make_gene_groups(metrics, groups, csv, md, words(methods))
+    make_gene_groups(metrics, groups, csv, md, words(methods), pairs(not_run))
 
 
 @table_app.command("calibration")
@@ -58,11 +60,12 @@ def table_calibration(
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
     metrics: Annotated[list[Path] | None, typer.Argument(help="Metrics files.")] = None,
     methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+    not_run: NotRun = None,
 ) -> None:
     """CRPS, coverage and width of predictions with several samples."""
     from stflow.report.calibration import make_calibration
 
-    make_calibration(metrics or [], csv, md, words(methods))
+    make_calibration(metrics or [], csv, md, words(methods), pairs(not_run))
 
 
 @table_app.command("audit")

@@ -26,12 +26,14 @@ from pydantic import (
 )
 
 from stflow.data.formats import FORMATS
-from stflow.data.hub.manifest import repositories
+from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
-from stflow.encoders import ENCODERS
-from stflow.errors import ConfigError, SplitError
+from stflow.encoders.base import Weights
+from stflow.encoders.names import EncoderName
+from stflow.errors import ConfigError, RegistryError, SplitError
 from stflow.models import METHODS
 from stflow.models.base import Settings
+from stflow.plugins import load as load_plugins
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
@@ -172,9 +174,26 @@ class Tiling(Model):
 class Embedding(Model):
     """How features are computed."""
 
-    batch_size: int = Field(64, gt=0, description="tiles a batch", json_schema_extra=unit("tiles"))
+    batch_size: int | None = Field(
+        None,
+        gt=0,
+        description="tiles a batch; default: found from the GPU's free memory, and on a CPU what is fastest there",
+        json_schema_extra=unit("tiles"),
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic of the encoder")
     threads: int = Field(1, gt=0, description="CPU threads a job", json_schema_extra=unit("threads"))
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="processes that read tiles ahead; default: 4 for an encoder on a GPU, else a thread",
+        json_schema_extra=unit("processes"),
+    )
+    slides_per_job: int | None = Field(
+        None,
+        gt=0,
+        description="slides that share a job and a loading of the weights; default: 8 for an encoder on a GPU, else 1",
+        json_schema_extra=unit("slides"),
+    )
 
 
 class Training(Model):
@@ -210,10 +229,10 @@ class Figures(Model):
 
 
 @cache
-def _settings_model() -> type[BaseModel]:
-    """One field a registered method, of its own settings class."""
+def _settings_model(methods: tuple[str, ...]) -> type[BaseModel]:
+    """One field a method, of its own settings class."""
     fields: dict[str, Any] = {}
-    for name in METHODS.names():
+    for name in methods:
         cls: type[Settings] = METHODS.get(name).Settings
         fields[name] = (cls, Field(default_factory=cls, description=f"settings of {name}"))
     return create_model("MethodSettings", __base__=Model, **fields)
@@ -234,8 +253,23 @@ class _Config(Model):
         },
         description="benchmarks by name",
     )
+    weights_root: Path | None = Field(
+        None,
+        description="folder with encoders' weights, each below its repository's folder (`UNI/pytorch_model.bin`); "
+        "default: data_root, and without that they are downloaded",
+    )
+    plugins: list[Path] = Field(
+        default_factory=list,
+        description="Python files to load first: encoders, methods and formats that they register are names like any",
+    )
     encoders: list[str] = Field(
-        default_factory=lambda: ["efficientnet_lite0"], min_length=1, description="encoders to run"
+        default_factory=lambda: ["efficientnet_lite0"],
+        min_length=1,
+        description="encoders to run: `encoder`, or with variants `encoder+variant` (`stflow list encoders`)",
+    )
+    not_run: dict[str, str] = Field(
+        default_factory=dict,
+        description="encoder -> why it is left out, which the tables tell; --keep-going adds those with closed weights",
     )
     methods: list[str] = Field(
         default_factory=lambda: ["mean", "ridge", "random_forest", "stflow"],
@@ -263,7 +297,14 @@ class _Config(Model):
     @field_validator("encoders")
     @classmethod
     def _known_encoders(cls, names: list[str]) -> list[str]:
-        _refuse_unknown("encoder", names, ENCODERS.names())
+        problems = []
+        for name in names:
+            try:
+                EncoderName.parse(name)
+            except RegistryError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError(" ".join(problems))
         return names
 
     @field_validator("methods")
@@ -376,6 +417,21 @@ class _Config(Model):
         """Where the benchmark's files are, or will be made."""
         return self.benchmarks[benchmark].root or self.mirror(benchmark) or self.results / "data" / benchmark
 
+    def leaving_out(self, reasons: Mapping[str, str]) -> _Config:
+        """This configuration without some encoders, with the reasons that the tables tell."""
+        return self.model_copy(update={"not_run": {**self.not_run, **reasons}})
+
+    def weights_mirror(self) -> Path | None:
+        """The folder that encoders' weights are read from; None where they are downloaded."""
+        return self.weights_root or self.data_root
+
+    def weights_path(self, weights: Weights | Path) -> Path:
+        """Where an encoder's weights are, or will be."""
+        if isinstance(weights, Path):
+            return weights
+        place = repository(weights.repository)
+        return (self.weights_mirror() or self.results / "weights") / place.folder / place.files[weights.file]
+
     def mirror(self, benchmark: str) -> Path | None:
         """The local mirror that a benchmark of the hub is read from; None where its files are downloaded."""
         entry = self.benchmarks[benchmark]
@@ -384,9 +440,13 @@ class _Config(Model):
         return self.data_root / repositories()[entry.repository].folder
 
 
-@cache
 def _config_model() -> type[_Config]:
-    settings = _settings_model()
+    """The model with the settings of every method that is registered by now."""
+    return _config_model_of(_settings_model(tuple(METHODS.names())))
+
+
+@cache
+def _config_model_of(settings: type[BaseModel]) -> type[_Config]:
     return create_model(
         "Config",
         __base__=_Config,
@@ -407,6 +467,9 @@ def validate(values: Mapping[str, Any], where: str = "configuration") -> _Config
     ConfigError
         Every problem in one message: unknown keys (with the nearest known one), wrong types, unknown names.
     """
+    plugins = values.get("plugins")
+    if isinstance(plugins, list) and all(isinstance(path, (str, Path)) for path in plugins):
+        load_plugins(plugins)
     try:
         return _config_model().model_validate(values)
     except ValidationError as error:

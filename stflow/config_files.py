@@ -16,6 +16,8 @@ from stflow.config import ROOT, Config
 def json_schema() -> str:
     """The JSON schema that the Snakefile validates against."""
     schema = type(Config()).model_json_schema()
+    # Methods of third parties have settings too; what is in them is checked by `stflow.config` alone.
+    schema["$defs"]["MethodSettings"].pop("additionalProperties")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=2) + "\n"
 

@@ -34,6 +34,7 @@ NAMES_ONLY = frozenset(
         "stflow.layout",
         "stflow.models",
         "stflow.models.stflow.variants",
+        "stflow.plugins",
         "stflow.registry",
     }
 )

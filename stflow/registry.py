@@ -1,8 +1,8 @@
 """Methods, encoders and slide formats by name: built in by module path, third parties by entry point.
 
 A built-in name maps to ``"module:attribute"`` and is imported only when asked for, so listing names costs
-nothing. A third party either declares an entry point (group ``stflow.<kind>``) or, in a script, calls
-``registry.register(name)`` as a decorator.
+nothing. A third party either declares an entry point (group ``stflow.<kind>``) or, in a file that the configuration
+lists under ``plugins`` (`stflow.plugins`), calls ``registry.register(name)`` as a decorator.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
 from stflow.errors import RegistryError
+from stflow.plugins import load_from_environment
 
 T = TypeVar("T")
 
@@ -56,12 +57,14 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """All names: built-in ones in their listed order, then third parties."""
+        load_from_environment()
         return [*self._builtin, *self._external(), *self._added]
 
     def module(self, name: str) -> str:
         """The module that defines ``name``, without importing it."""
         if name in self._builtin:
             return self._builtin[name].partition(":")[0]
+        load_from_environment()
         if name in self._added:
             return str(getattr(self._added[name], "__module__", ""))
         external = self._external()
@@ -77,6 +80,8 @@ class Registry(Generic[T]):
         RegistryError
             No such name; the message lists the nearest ones.
         """
+        if name not in self._builtin:
+            load_from_environment()
         if name in self._added:
             return self._added[name]
         if name in self._builtin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ def comma(items: Iterable[object]) -> str:
     return ",".join(map(str, items))
 
 
-def option(flag: str, *values: Path | None) -> str:
+def option(flag: str, *values: Path | str | None) -> str:
     """``flag value``, quoted for the shell; nothing where there is no value."""
     return " ".join(f"{flag} {shlex.quote(str(value))}" for value in values if value is not None)
 
@@ -27,6 +28,14 @@ def option(flag: str, *values: Path | None) -> str:
 def free_name(kind: str, name: str, taken: Container[str]) -> str:
     """A rule name for a target: ``name``, or ``kind_name`` where a rule bears that already."""
     return f"{kind}_{name}" if name in taken else name
+
+
+def asked_to_keep_going(words: Iterable[str]) -> bool:
+    """Whether a command line of Snakemake says ``--keep-going`` or ``-k`` itself.
+
+    The default profile has it too, for failed runs; whether closed encoders are left out is for the user to say.
+    """
+    return any(word == "--keep-going" or re.fullmatch("-[a-jl-zA-Z]*k", word) for word in words)
 
 
 def put_on_path(folder: Path) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from stflow.data.formats import FORMATS
 from stflow.encoders import ENCODERS
+from stflow.encoders.names import EncoderName
 from stflow.models import METHODS
 from stflow.provenance import code_hash, write_if_changed
 
@@ -51,7 +52,7 @@ def stages(config: _Config) -> dict[str, tuple[str, ...]]:
     """Stamp name -> the modules whose code it stands for, for every stage of a configuration."""
     benchmarks = config.benchmarks.values()
     formats = {entry.format: FORMATS.module(entry.format) for entry in benchmarks}
-    encoders = {name: ENCODERS.module(name) for name in config.encoders}
+    encoders = {name.text: ENCODERS.module(name.encoder) for name in _encoders(config)}
     methods = {name: METHODS.module(name) for name in _methods(config)}
     called = {"counts": formats, "tile": formats, "embed": encoders, "train": methods, "predict": methods}
     unused = {"source-demo", "source-her2st"} - {f"source-{entry.source}" for entry in benchmarks}
@@ -74,6 +75,13 @@ def config_record(results: Path) -> Path:
     return results / "config.yaml"
 
 
+def recorded_not_run(results: Path) -> dict[str, str]:
+    """Encoder -> why it is left out, of the configuration that was recorded last; empty if there is none."""
+    path = config_record(results)
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return dict(values.get("not_run", {}))
+
+
 def write_stamps(config: _Config) -> None:
     """Write the stamps and the configuration record; a file that would not change stays untouched."""
     for name, modules in stages(config).items():
@@ -81,6 +89,13 @@ def write_stamps(config: _Config) -> None:
     values = json.loads(config.model_dump_json())
     values["settings"] = {name: values["settings"][name] for name in _methods(config)}
     write_if_changed(config_record(config.results), yaml.safe_dump(values, sort_keys=False))
+
+
+def _encoders(config: _Config) -> list[EncoderName]:
+    """Encoders of a configuration, each once, and the tile encoders of slide encoders."""
+    names = [EncoderName.parse(text) for text in config.encoders]
+    below = [EncoderName.parse(name.tiles) for name in names if name.tiles]
+    return list({name.text: name for name in (*names, *below)}.values())
 
 
 def _methods(config: _Config) -> list[str]:

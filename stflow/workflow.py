@@ -24,12 +24,12 @@ from stflow.data.splits import Fold
 from stflow.layout import Group, Layout, Run
 from stflow.models import METHODS
 from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
+from stflow.plan_encoders import EncoderPlan, Shard, refuse_missing_weights
 from stflow.provenance import write_if_changed
 from stflow.shell import relative
 
 if TYPE_CHECKING:
     from stflow.config import _Config
-    from stflow.encoders.base import Encoder
     from stflow.models.base import Method
 
 #: Datasets whose expression the paper's figure 2 shows.
@@ -57,6 +57,8 @@ class Plan:
     ------
     ConfigError
         Names that fit the configuration's types but not its split manifests; all of them in one message.
+    WeightsError
+        Weights that are not where they are looked for.
     SplitError, LeakageError
         A fold that cannot be used, or hest-bench's own folds are others than its manifest's.
     DataError
@@ -90,9 +92,11 @@ class Plan:
         for name, entry in config.benchmarks.items():
             if entry.format == "hest_bench" and entry.manifest is None:
                 require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
+        self.encoders = EncoderPlan(config)
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         refuse_unusable(self)
         refuse_incomplete_mirrors(self)
+        refuse_missing_weights(config)
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -135,7 +139,7 @@ class Plan:
         every = (
             Group(a_benchmark, a_dataset, encoder, a_method, variant, protocol)
             for a_benchmark, a_dataset, protocol in self.folds
-            for encoder in self.config.encoders
+            for encoder in self.encoders.run
             for a_method, variant in self.methods
         )
         return [
@@ -274,14 +278,15 @@ class Plan:
         return list(dict.fromkeys(files))
 
     def downloads(self) -> list[Wanted]:
-        """What is downloaded from the hub: every repository and folder once, with the files of all benchmarks there."""
+        """What is downloaded: every repository and folder once, with the files of all benchmarks and encoders there."""
         files: dict[tuple[str, Path], list[str]] = {}
         for name in self.sourced("hub"):
             if self.config.mirror(name) is None:
                 root = self.config.root(name)
                 found = files.setdefault((str(self.config.benchmarks[name].repository), root), [])
                 found += [path.relative_to(root).as_posix() for path in self.hub_files(name)]
-        return [Wanted(repository, root, tuple(sorted(set(names)))) for (repository, root), names in files.items()]
+        data = [Wanted(repository, root, tuple(sorted(set(names)))) for (repository, root), names in files.items()]
+        return data + self.encoders.downloads()
 
     def write_hub_request(self) -> None:
         """Write to the results folder what is downloaded, and beside the data the commits of what is locked already.
@@ -317,6 +322,32 @@ class Plan:
     def feature_paths(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """Features files of these slides."""
         return [self._features(encoder, benchmark, slide) for slide in slides]
+
+    def shards(self) -> list[Shard]:
+        """Jobs that encode several slides at once."""
+        return [
+            shard
+            for encoder in self.encoders.names
+            for benchmark in self.config.benchmarks
+            for shard in self.encoders.shards(encoder, benchmark, self.slides(benchmark))
+        ]
+
+    def encoded_from(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
+        """What an encoder reads of each slide: its tiles, or their features from the encoder below."""
+        below = self.encoders.names[encoder].tiles
+        return self.feature_paths(below, benchmark, slides) if below else self.tile_paths(benchmark, slides)
+
+    def embedding_options(self, encoder: str, benchmark: str, slides: Iterable[str]) -> str:
+        """What `stflow embed` is told, as words of the command line."""
+        settings, plan = self.config.embedding, self.encoders
+        weights = plan.weights(encoder)
+        words = ["--results", self.config.results, "--benchmark", benchmark, "--encoder", encoder]
+        words += [word for slide in slides for word in ("--slide", slide)]
+        words += [] if weights is None else ["--weights", weights]
+        words += [] if settings.batch_size is None else ["--batch-size", settings.batch_size]
+        words += ["--precision", settings.precision, "--workers", plan.workers(encoder)]
+        words += ["--device", self.config.training.device if plan.names[encoder].kind.needs_gpu else "cpu"]
+        return shlex.join(map(str, words))
 
     def gene_choice(self, benchmark: str, protocol: str) -> str:
         """How the genes of a protocol are chosen: a word of `stflow.data.genes`."""
@@ -372,7 +403,7 @@ class Plan:
         """Figure names of all maps."""
         return [
             BIOMARKER.format(encoder=encoder, benchmark=entry.benchmark, slide=entry.slide, gene=entry.gene)
-            for encoder in self.config.encoders
+            for encoder in self.encoders.run
             for entry in self.config.figures.biomarkers
         ]
 
@@ -428,12 +459,12 @@ class Plan:
         by_slide = self.by_slide(group.benchmark)
         return shlex.join((*common, by_slide) if by_slide else common)
 
-    def device(self, kind: type[Method] | type[Encoder]) -> str:
-        """The configured device for a method or encoder that gains from a GPU, else the CPU."""
+    def device(self, kind: type[Method]) -> str:
+        """The configured device for a method that gains from a GPU, else the CPU."""
         return self.config.training.device if kind.needs_gpu else "cpu"
 
-    def gpus(self, kind: type[Method] | type[Encoder]) -> int:
-        """GPUs that a job of this method or encoder asks the scheduler for."""
+    def gpus(self, kind: type[Method]) -> int:
+        """GPUs that a job of this method asks the scheduler for."""
         return int(self.device(kind) != "cpu")
 
 

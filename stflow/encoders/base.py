@@ -39,8 +39,9 @@ class Encoder(ABC):
 
     Class attributes: ``dim`` (feature size D), ``transform`` (what is done to a tile, in words, recorded in the
     features file), ``licence`` of the weights, ``n_params`` (None: no network), ``input_px`` (side of the network's
-    input), ``weights`` (where they are published; None: none are needed, or they come with a package), ``needs_gpu``
-    (whether a job asks the scheduler for one), ``uses_torch`` (False: NumPy alone, and torch is not imported).
+    input), ``weights`` (where they are published, or a file; None: none are needed, or a package brings them),
+    ``needs_gpu`` (whether a job asks the scheduler for one), ``uses_torch`` (False: NumPy alone, and torch is not
+    imported).
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Encoder(ABC):
     licence: ClassVar[str]
     n_params: ClassVar[int | None] = None
     input_px: ClassVar[int] = 224
-    weights: ClassVar[Weights | None] = None
+    weights: ClassVar[Weights | Path | None] = None
     needs_gpu: ClassVar[bool] = False
     uses_torch: ClassVar[bool] = True
     #: Variant -> the attributes that it sets in place of the class's: ``{"half": {"mean": ..., "transform": ...}}``.

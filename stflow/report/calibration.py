@@ -16,7 +16,7 @@ from stflow.evaluation.metrics import COVERAGE
 from stflow.io import write_text
 from stflow.report.render import format_table, to_csv, with_spread
 from stflow.report.style import method_label
-from stflow.report.table1 import failed_section, method_order, records
+from stflow.report.table1 import failed_section, method_order, not_run_section, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,13 @@ HOW_TO_READ = (
 )
 
 
-def make_calibration(metrics: Sequence[Path], csv_path: Path, md_path: Path, methods: Sequence[str] = ()) -> None:
+def make_calibration(
+    metrics: Sequence[Path],
+    csv_path: Path,
+    md_path: Path,
+    methods: Sequence[str] = (),
+    not_run: Mapping[str, str] | None = None,
+) -> None:
     """Write the calibration as CSV and markdown.
 
     Parameters
@@ -50,6 +56,8 @@ def make_calibration(metrics: Sequence[Path], csv_path: Path, md_path: Path, met
         Files to write.
     methods
         Rows' order within a dataset, ``method`` or ``method/variant``.
+    not_run
+        Encoder -> why nothing was run with it.
 
     Raises
     ------
@@ -66,7 +74,7 @@ def make_calibration(metrics: Sequence[Path], csv_path: Path, md_path: Path, met
     runs = run_scores(table, "crps")
     rows = records(summary(table), method_order(runs, methods))
     write_text(csv_path, to_csv(COLUMNS, rows))
-    write_text(md_path, to_markdown(rows, failures(runs)))
+    write_text(md_path, to_markdown(rows, failures(runs), not_run or {}))
 
 
 def sampled(table: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +100,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, axis=1).reset_index().merge(levels, on=["method", "variant"])
 
 
-def to_markdown(rows: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> str:
+def to_markdown(rows: Sequence[Mapping[str, Any]], failed: Sequence[str], not_run: Mapping[str, str]) -> str:
     """The whole page."""
     parts = ["# Calibration of predictions with several samples", HOW_TO_READ]
     several = len({row["encoder"] for row in rows}) > 1
@@ -110,5 +118,5 @@ def to_markdown(rows: Sequence[Mapping[str, Any]], failed: Sequence[str]) -> str
         ]
         header = [*names, "method", "nominal", "coverage", "width", "CRPS"]
         parts += [f"## Protocol {protocol}", format_table(header, body, len(names) + 1)]
-    parts.append(failed_section(failed))
-    return "\n\n".join(parts) + "\n"
+    parts += [not_run_section(not_run), failed_section(failed)]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -20,7 +20,7 @@ from stflow.evaluation.aggregate import GROUP, failures, read_metrics, run_score
 from stflow.io import read_json, write_text
 from stflow.report.render import MISSING, format_table, mark, number, ranks, to_csv, with_spread
 from stflow.report.style import method_label
-from stflow.report.table1 import HOW_TO_READ, Method, failed_section, method_order, records
+from stflow.report.table1 import HOW_TO_READ, Method, failed_section, method_order, not_run_section, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,12 @@ COLUMNS = (
 
 
 def make_gene_groups(
-    metrics: Sequence[Path], groups: Path, csv_path: Path, md_path: Path, methods: Sequence[str] = ()
+    metrics: Sequence[Path],
+    groups: Path,
+    csv_path: Path,
+    md_path: Path,
+    methods: Sequence[str] = (),
+    not_run: Mapping[str, str] | None = None,
 ) -> None:
     """Write the scores by group of genes as CSV and markdown.
 
@@ -53,6 +58,8 @@ def make_gene_groups(
         Files to write.
     methods
         Columns in order, ``method`` or ``method/variant``.
+    not_run
+        Encoder -> why nothing was run with it.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def make_gene_groups(
     _add_margins(rows)
     write_text(csv_path, to_csv(COLUMNS, rows))
     unscored = [group for group in lists if group not in {row["group"] for row in rows}]
-    write_text(md_path, to_markdown(rows, columns, unscored, failures(every_run)))
+    write_text(md_path, to_markdown(rows, columns, unscored, failures(every_run), not_run or {}))
 
 
 def read_groups(path: Path) -> dict[str, list[str]]:
@@ -97,7 +104,11 @@ def read_groups(path: Path) -> dict[str, list[str]]:
 
 
 def to_markdown(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Method], unscored: Sequence[str], failed: Sequence[str]
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Method],
+    unscored: Sequence[str],
+    failed: Sequence[str],
+    not_run: Mapping[str, str],
 ) -> str:
     """The whole page."""
     benchmarks = ", ".join(dict.fromkeys(row["benchmark"] for row in rows))
@@ -107,7 +118,7 @@ def to_markdown(
         parts += [f"## Protocol {protocol}", _scores(here, columns), _margins(here)]
     if unscored:
         parts.append(f"No gene of these groups was scored: {', '.join(unscored)}.")
-    parts.append(failed_section(failed))
+    parts += [not_run_section(not_run), failed_section(failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -44,6 +44,7 @@ COLUMNS = (
     "n_failed",
     "printed_mean",
     "printed_std",
+    "not_run",
 )
 
 #: What each protocol means, in one line below its heading.
@@ -66,7 +67,12 @@ Reasons = Mapping[tuple[str, str, str], str]
 
 
 def make_table1(
-    metrics: Sequence[Path], csv_path: Path, md_path: Path, methods: Sequence[str] = (), splits: Sequence[Path] = ()
+    metrics: Sequence[Path],
+    csv_path: Path,
+    md_path: Path,
+    methods: Sequence[str] = (),
+    splits: Sequence[Path] = (),
+    not_run: Mapping[str, str] | None = None,
 ) -> None:
     """Write table 1 as CSV and markdown.
 
@@ -80,6 +86,8 @@ def make_table1(
         Columns in order, ``method`` or ``method/variant``; methods that are not named follow as they come.
     splits
         The benchmarks' `stflow.data.split_record` files: they say why a dataset has no folds, and so no number.
+    not_run
+        Encoder -> why nothing was run with it; it has its rows, without numbers.
 
     Raises
     ------
@@ -90,8 +98,9 @@ def make_table1(
     columns = method_order(runs, methods)
     summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
     _add_printed(summary)
-    write_text(csv_path, to_csv(COLUMNS, summary))
-    write_text(md_path, to_markdown(summary, columns, failures(runs), reasons_in(splits)))
+    missing = dict(not_run or {})
+    write_text(csv_path, to_csv(COLUMNS, [*summary, *_rows_not_run(summary, missing)]))
+    write_text(md_path, to_markdown(summary, columns, failures(runs), reasons_in(splits), missing))
 
 
 def method_order(runs: pd.DataFrame, methods: Sequence[str]) -> list[Method]:
@@ -117,21 +126,50 @@ def records(summary: pd.DataFrame, columns: Sequence[Method]) -> list[dict[str, 
     )
 
 
+def _rows_not_run(summary: Sequence[Mapping[str, Any]], not_run: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Lines without numbers: every dataset, protocol and method with each encoder that was not run."""
+    keys = ("benchmark", "dataset", "protocol", "method", "variant")
+    scored = [row for row in summary if row["dataset"] != AVERAGE]
+    places = dict.fromkeys(tuple(row[key] for key in keys) for row in scored)
+    return [
+        {**dict.fromkeys(COLUMNS), **dict(zip(keys, place, strict=True)), "encoder": encoder, "not_run": why}
+        for encoder, why in not_run.items()
+        for place in places
+    ]
+
+
 def to_markdown(
-    summary: Sequence[Mapping[str, Any]], columns: Sequence[Method], failed: Sequence[str], reasons: Reasons
+    summary: Sequence[Mapping[str, Any]],
+    columns: Sequence[Method],
+    failed: Sequence[str],
+    reasons: Reasons,
+    not_run: Mapping[str, str],
 ) -> str:
     """The whole page."""
     parts = ["# Table 1: Pearson correlation", HOW_TO_READ]
     for protocol in dict.fromkeys([*(row["protocol"] for row in summary), *(key[2] for key in reasons)]):
         rows = [row for row in summary if row["protocol"] == protocol]
         empty = {key[:2]: reason for key, reason in reasons.items() if key[2] == protocol}
-        parts += [f"## Protocol {protocol}", PROTOCOLS.get(protocol, ""), _block(rows, columns, list(empty))]
+        parts += [
+            f"## Protocol {protocol}",
+            PROTOCOLS.get(protocol, ""),
+            _block(rows, columns, list(empty), list(not_run)),
+        ]
         if any(row["printed_mean"] is not None for row in rows):
             parts.append("In parentheses: the number printed in the paper (arXiv 2506.05361, tables 1 and 12).")
         told = [f"- {'/'.join(key)}: no fold under this protocol, as {reason}." for key, reason in empty.items()]
         parts.append("\n".join(_scored(rows) + told))
-    parts.append(failed_section(failed))
+    parts += [not_run_section(not_run), failed_section(failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def not_run_section(not_run: Mapping[str, str]) -> str:
+    """Encoders that nothing was run with, and why; empty if there is none."""
+    if not not_run:
+        return ""
+    return "\n".join(
+        [f"## Encoders not run: {len(not_run)}", "", *(f"- {name}: {why}" for name, why in not_run.items())]
+    )
 
 
 def failed_section(failed: Sequence[str]) -> str:
@@ -141,14 +179,21 @@ def failed_section(failed: Sequence[str]) -> str:
     return "\n".join([f"## Failed runs: {len(failed)}", "", *(f"- `{line}`" for line in failed)])
 
 
-def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method], empty: Sequence[tuple[str, str]]) -> str:
-    """A row a dataset and encoder; one without numbers for each (benchmark, dataset) of ``empty``."""
-    several = len({row["encoder"] for row in rows}) > 1
+def _block(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Method],
+    empty: Sequence[tuple[str, str]],
+    not_run: Sequence[str],
+) -> str:
+    """A row a dataset and encoder; one without numbers for each (benchmark, dataset) of ``empty``, and of a dataset
+    for each encoder of ``not_run``."""
+    several = len({row["encoder"] for row in rows} | set(not_run)) > 1
     names = ["benchmark", "dataset", *(["encoder"] if several else [])]
     body = []
     # Averages stand below the datasets of their benchmark.
     lines = [(row["benchmark"], row["dataset"] == AVERAGE, row["dataset"], row["encoder"]) for row in rows]
     lines += [(benchmark, False, dataset, MISSING) for benchmark, dataset in empty]
+    lines += [(*line[:3], encoder) for line in lines if not line[1] and line[3] != MISSING for encoder in not_run]
     benchmarks = list(dict.fromkeys(line[0] for line in lines))
     order = sorted(dict.fromkeys(lines), key=lambda line: (benchmarks.index(line[0]), line[1]))
     for benchmark, _, dataset, encoder in order:
@@ -159,7 +204,7 @@ def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method], empty: 
         }
         means = [here[pair]["mean"] if pair in here else math.nan for pair in columns]
         cells = [
-            _cell(here[pair], rank) if pair in here else MISSING
+            _cell(here[pair], rank) if pair in here else "not run" if encoder in not_run else MISSING
             for pair, rank in zip(columns, ranks(means), strict=True)
         ]
         body.append([benchmark, dataset, *([encoder] if several else []), *cells])
@@ -201,6 +246,7 @@ def _scored(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _add_printed(summary: list[dict[str, Any]]) -> None:
     """Add printed_mean and printed_std, None where the paper has no such number."""
     for row in summary:
+        row["not_run"] = None
         where = (row["encoder"], row["method"], row["variant"], row["protocol"])
         if row["dataset"] == AVERAGE:
             datasets = {other["dataset"] for other in summary if other["benchmark"] == row["benchmark"]} - {AVERAGE}

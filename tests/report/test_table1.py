@@ -54,8 +54,10 @@ def write_metrics(
     return path
 
 
-def make(tmp_path: Path, files: list[Path], methods: list[str]) -> tuple[list[dict[str, str]], str]:
-    make_table1(files, tmp_path / "t.csv", tmp_path / "t.md", methods)
+def make(
+    tmp_path: Path, files: list[Path], methods: list[str], not_run: dict[str, str] | None = None
+) -> tuple[list[dict[str, str]], str]:
+    make_table1(files, tmp_path / "t.csv", tmp_path / "t.md", methods, not_run=not_run)
     with (tmp_path / "t.csv").open(newline="") as handle:
         return list(csv.DictReader(handle)), (tmp_path / "t.md").read_text()
 
@@ -177,6 +179,22 @@ def test_encoders_show_where_there_are_several(tmp_path: Path) -> None:
     _, page = make(tmp_path, files, [])
     assert "| benchmark | dataset | encoder   |" in page
     assert "| demo      | IDC     | uni       |" in page
+
+
+def test_encoders_that_were_not_run_have_their_rows_and_the_reason(tmp_path: Path) -> None:
+    files = [write_metrics(tmp_path / name, 0.3, method=name) for name in ("stflow", "ridge")]
+    why = "MahmoodLab/UNI is gated, and there is no token here."
+    rows, page = make(tmp_path, files, ["ridge", "stflow"], {"uni": why})
+    assert cells(page, "classical")[:2] == ["demo", "IDC"]
+    assert cells(page, "uni") == ["demo", "IDC", "uni", "not run", "not run"]
+    assert f"## Encoders not run: 1\n\n- uni: {why}" in page
+    left_out = [row for row in rows if row["not_run"]]
+    assert [(row["encoder"], row["method"], row["mean"]) for row in left_out] == [
+        ("uni", "ridge", ""),
+        ("uni", "stflow", ""),
+    ]
+    assert {row["not_run"] for row in left_out} == {why}
+    assert "not run" not in make(tmp_path, files, ["ridge", "stflow"])[1]
 
 
 def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:

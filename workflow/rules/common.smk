@@ -9,12 +9,12 @@ from snakemake.utils import validate
 from stflow.config import validate as check_config
 from stflow.data.known_patients import KNOWN
 from stflow.data.hub.lock import COMMIT_NAME
-from stflow.encoders import ENCODERS
 from stflow.errors import StflowError
 from stflow.layout import Group, Run
 from stflow.models import METHODS
-from stflow.shell import comma, free_name, option, put_on_path, relative
-from stflow.stamps import config_record, stamp, write_stamps
+from stflow.plan_encoders import closed_encoders
+from stflow.shell import asked_to_keep_going, comma, free_name, option, put_on_path, relative
+from stflow.stamps import config_record, recorded_not_run, stamp, write_stamps
 from stflow.workflow import BIOMARKER, Plan
 
 # Planning makes millions of small objects that all stay; looking for garbage among them again and again takes a fifth of
@@ -27,6 +27,10 @@ put_on_path(Path(sys.executable).parent)
 
 try:
     CONFIG = check_config(config)
+    if not workflow.is_main_process:  # a job elsewhere plans as the process that sent it did
+        CONFIG = CONFIG.leaving_out(recorded_not_run(CONFIG.results))
+    elif asked_to_keep_going(sys.argv):
+        CONFIG = CONFIG.leaving_out(closed_encoders(CONFIG))
     PLAN = Plan(CONFIG)
     write_stamps(CONFIG)
     PLAN.write_hub_request()
@@ -40,6 +44,9 @@ LOGS = RESULTS / "logs"
 TIMINGS = RESULTS / "timings"
 CODE = partial(stamp, RESULTS)
 ENVIRONMENT = "../../envs/stflow.yaml"
+
+# Encoders that are left out, for the tables.
+NOT_RUN = option("--not-run", *(f"{name}={why}" for name, why in CONFIG.not_run.items()))
 
 # One group and one run as path patterns.
 GROUP = Group("{benchmark}", "{dataset}", "{encoder}", "{method}", "{variant}", "{protocol}")
@@ -86,15 +93,31 @@ def prediction_inputs(wildcards):
     }
 
 
+def embedding_inputs(wildcards):
+    """The tiles of a slide, or the features that a slide encoder reads in their place, and the encoder's weights."""
+    encoder, benchmark = wildcards.encoder, wildcards.benchmark
+    return inputs_of_embedding(encoder, benchmark, [wildcards.slide])
+
+
+def inputs_of_embedding(encoder, benchmark, slides):
+    """Files that encode some slides: one input each, whatever the encoder reads."""
+    weights = PLAN.encoders.weights(encoder)
+    return {
+        "source": PLAN.encoded_from(encoder, benchmark, slides),
+        "slides": PLAN.slide_paths(benchmark, slides),
+        "weights": [] if weights is None else [weights],
+    }
+
+
 def one_of(names):
     """A wildcard constraint that takes just these names."""
-    return "|".join(re.escape(name) for name in dict.fromkeys(names))
+    return "|".join(re.escape(name) for name in dict.fromkeys(names)) or "(?!)"
 
 
 wildcard_constraints:
     benchmark=one_of(CONFIG.benchmarks),
     dataset=one_of(PLAN.datasets()),
-    encoder=one_of(CONFIG.encoders),
+    encoder=one_of(PLAN.encoders.names),
     method=one_of(method for method, _ in PLAN.methods),
     variant=one_of(PLAN.variants()),
     protocol=one_of(CONFIG.protocols),

@@ -26,11 +26,12 @@ rule table1:
     params:
         methods=comma(CONFIG.methods),
         splits=lambda wildcards, input: option("--splits", *input.splits),
+        not_run=NOT_RUN,
     message:
         "Write Table 1."
     shell:
         "stflow table table1 {input.metrics:q} --csv {output.csv:q} --md {output.md:q} --methods {params.methods:q}"
-        " {params.splits} > {log:q} 2>&1"
+        " {params.splits} {params.not_run} > {log:q} 2>&1"
 
 
 rule table1_page:
@@ -81,11 +82,12 @@ rule gene_group_table:
         runtime=10,
     params:
         methods=comma(CONFIG.methods),
+        not_run=NOT_RUN,
     message:
         "Score the groups of genes of {wildcards.benchmark}."
     shell:
         "stflow table gene-groups {input.metrics:q} --groups {input.groups:q} --csv {output.csv:q}"
-        " --md {output.md:q} --methods {params.methods:q} > {log:q} 2>&1"
+        " --md {output.md:q} --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
 
 
 rule gene_group_page:
@@ -136,11 +138,12 @@ rule calibration:
         runtime=10,
     params:
         methods=comma(CONFIG.methods),
+        not_run=NOT_RUN,
     message:
         "Write the table of calibration."
     shell:
         "stflow table calibration {input.metrics:q} --csv {output.csv:q} --md {output.md:q}"
-        " --methods {params.methods:q} > {log:q} 2>&1"
+        " --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
 
 
 rule calibration_page:

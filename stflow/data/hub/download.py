@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+from stflow.data.hub import release
 from stflow.data.hub.client import ask, is_offline
-from stflow.data.hub.lock import NAME, Entry, lock_files, read_lock
+from stflow.data.hub.lock import NAME, Entry, lock_files, read_lock, settle
 from stflow.data.hub.manifest import repository
 from stflow.data.hub.request import Wanted
 from stflow.errors import DataError, IntegrityError
+from stflow.io import sha256_file
 
 STAGING = ".hub-staging"
 #: Downloads of a file whose content is wrong.
@@ -66,7 +68,10 @@ def download_file(name: str, root: Path, file: str) -> Path:
     print(f"{file}: {entry.bytes / 1e6:,.1f} MB of {name} at {lock.revision}", file=sys.stderr, flush=True)
     try:
         for attempt in range(1, _TRIES + 1):
-            fetched = _fetch(name, lock.revision, file, staging)
+            if repository(name).kind == "release":
+                fetched = release.fetch(name, file, staging / file)
+            else:
+                fetched = _fetch(name, lock.revision, file, staging)
             if not (fault := _fault(fetched, entry)):
                 break
             shutil.rmtree(staging, ignore_errors=True)
@@ -79,6 +84,8 @@ def download_file(name: str, root: Path, file: str) -> Path:
         with fetched.open("rb") as handle:
             os.fsync(handle.fileno())
         path.parent.mkdir(parents=True, exist_ok=True)
+        if entry.sha256 is None and entry.git_sha1 is None:
+            settle(root, file, sha256_file(fetched))
         fetched.replace(path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -113,6 +120,6 @@ def _fault(path: Path, entry: Entry) -> str:
     fault = entry.fault(path)
     if fault and not path.stat().st_size:
         return "it is empty"
-    if fault and head.startswith(_PAGE):
-        return f"it is a web page ({fault})"
+    if head.startswith(_PAGE) and (fault or not (entry.sha256 or entry.git_sha1)):
+        return f"it is a web page ({fault or 'and its hash is not known yet'})"
     return fault

@@ -12,14 +12,15 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from stflow.data.hub import release
 from stflow.data.hub.client import ask, is_offline
-from stflow.data.hub.manifest import repository
+from stflow.data.hub.manifest import Known, repository
 from stflow.data.hub.request import Wanted, read_request
-from stflow.errors import DataError, IntegrityError
+from stflow.errors import AccessError, DataError, IntegrityError
 from stflow.io import SCHEMA_VERSION, read_json, sha256_file, write_json
 from stflow.provenance import write_if_changed
 
@@ -33,7 +34,10 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file: its size in bytes, and the hash that the hub knows, hex; the other is None."""
+    """One file: its size in bytes, and the hash that the hub knows, hex; the other is None.
+
+    An asset of a release has neither before its first download.
+    """
 
     bytes: int
     sha256: str | None
@@ -44,6 +48,8 @@ class Entry:
         size = path.stat().st_size
         if size != self.bytes:
             return f"{size:,} bytes, expected {self.bytes:,}"
+        if self.sha256 is None and self.git_sha1 is None:
+            return ""
         found, expected = (sha256_file(path), self.sha256) if self.sha256 else (git_sha1(path), self.git_sha1)
         return "" if found == expected else f"hash {found[:16]}..., expected {str(expected)[:16]}..."
 
@@ -117,8 +123,9 @@ def make_lock(request: Path, root: Path) -> None:
     open_questions = [item for item in read_request(request) if _unsettled(item, _earlier(item))]
     if open_questions and is_offline():
         raise DataError(_offline(open_questions))
-    for name in dict.fromkeys(item.repository for item in open_questions):
-        _require_open(name)
+    closed = [why for item in open_questions if (why := closed_gate(item))]
+    if closed:
+        raise AccessError("\n".join(closed))
     for item in open_questions:
         if item.root == root:
             lock_files(item)
@@ -178,11 +185,29 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _require_open(name: str) -> None:
+def closed_gate(item: Wanted) -> str:
+    """Why this account may not read a repository, with the encoders that need it, the page and what to do; else "".
+
+    An asset of a release is open to all, and nobody is asked.
+
+    Raises
+    ------
+    DataError
+        The hub is not reached.
+    """
+    kind = repository(item.repository).kind
+    if kind == "release":
+        return ""
     from huggingface_hub import HfApi
 
-    kind = repository(name).kind
-    ask(name, "access", lambda: HfApi().auth_check(name, repo_type=kind))
+    try:
+        ask(item.repository, "access", lambda: HfApi().auth_check(item.repository, repo_type=kind))
+    except AccessError as error:
+        if not item.encoders:
+            return str(error)
+        names = ", ".join(item.encoders)
+        return f"encoder {names}: {error}. To go on without it, and have the tables say why, add --keep-going."
+    return ""
 
 
 def lock_files(item: Wanted) -> Lock:
@@ -199,18 +224,41 @@ def lock_files(item: Wanted) -> Lock:
     with (item.root / f"{NAME}.flock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         name, place, lock = item.repository, repository(item.repository), _earlier(item)
-        if lock is None:
+        if lock is None and place.kind == "release":
+            lock = Lock(name, place.revision, {})
+        elif lock is None:
             info = ask(name, "commit", partial(HfApi().repo_info, name, repo_type=place.kind, revision=place.revision))
             lock = Lock(name, str(info.sha), {})
-        found = _listed(name, lock.revision, _unsettled(item, lock))
+        missing = _unsettled(item, lock)
+        if place.kind == "release":
+            found = {path: Entry(size, None, None) for path, size in release.sizes(name, missing).items()}
+        else:
+            found = _listed(name, lock.revision, missing)
         for path, entry in found.items():
             _require_same(path, entry, lock.files.get(path), str(item.root / NAME))
             _require_same(path, entry, place.known.get(path), "resources/hub.json")
-        made = Lock(name, lock.revision, {**lock.files, **found})
+        hashed = {path: _with_hash(entry, lock.files.get(path), place.known.get(path)) for path, entry in found.items()}
+        made = Lock(name, lock.revision, {**lock.files, **hashed})
         write_lock(item.root, made)
     total = sum(made.files[path].bytes for path in item.files)
     print(f"{name} at {made.revision}: {len(item.files):,} files, {total / 1e9:.2f} GB", file=sys.stderr)
     return made
+
+
+def _with_hash(entry: Entry, *others: Entry | Known | None) -> Entry:
+    """The entry, with the hash that is known elsewhere where its place does not tell one."""
+    known = next((other.sha256 for other in others if other is not None and other.sha256), None)
+    return entry if entry.sha256 or entry.git_sha1 else replace(entry, sha256=known)
+
+
+def settle(root: Path, file: str, sha256: str) -> None:
+    """Record the hash of a first download, where the place itself does not tell it; from then on it must agree."""
+    with (root / f"{NAME}.flock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock = read_lock(root)
+        assert lock is not None
+        entry = replace(lock.files[file], sha256=sha256)
+        write_lock(root, replace(lock, files={**lock.files, file: entry}))
 
 
 def _listed(name: str, revision: str, paths: Sequence[str]) -> dict[str, Entry]:

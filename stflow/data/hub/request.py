@@ -11,17 +11,24 @@ from stflow.io import SCHEMA_VERSION, read_json
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Files of one repository, by their paths in it, and the folder that they go to."""
+    """Files of one repository, by their paths in it, the folder that they go to, and the encoders that need them."""
 
     repository: str
     root: Path
     files: tuple[str, ...]
+    encoders: tuple[str, ...] = ()
 
 
 def to_json(wanted: Sequence[Wanted]) -> dict:
     """The request as JSON values."""
     entries = [
-        {"repository": item.repository, "root": str(item.root), "files": sorted(set(item.files))} for item in wanted
+        {
+            "repository": item.repository,
+            "root": str(item.root),
+            "files": sorted(set(item.files)),
+            "encoders": list(item.encoders),
+        }
+        for item in wanted
     ]
     return {"schema": SCHEMA_VERSION, "wanted": entries}
 
@@ -29,5 +36,6 @@ def to_json(wanted: Sequence[Wanted]) -> dict:
 def read_request(path: Path) -> list[Wanted]:
     """Inverse of `to_json`, from a file."""
     return [
-        Wanted(entry["repository"], Path(entry["root"]), tuple(entry["files"])) for entry in read_json(path)["wanted"]
+        Wanted(entry["repository"], Path(entry["root"]), tuple(entry["files"]), tuple(entry.get("encoders", ())))
+        for entry in read_json(path)["wanted"]
     ]

@@ -1,0 +1,185 @@
+"""What the workflow asks about encoders: their weights, their jobs, and which of them cannot run here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stflow.data.hub.client import is_offline
+from stflow.data.hub.lock import closed_gate
+from stflow.data.hub.manifest import repository
+from stflow.data.hub.request import Wanted
+from stflow.encoders.base import Weights
+from stflow.encoders.names import EncoderName
+from stflow.errors import WeightsError
+
+if TYPE_CHECKING:
+    from stflow.config import _Config
+
+#: Slides of a job where loading the weights takes as long as encoding a slide.
+_SLIDES_PER_GPU_JOB = 8
+_GPU_WORKERS = 4
+_MEMORY_MB = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Slides of one benchmark that one job encodes."""
+
+    encoder: str
+    benchmark: str
+    number: int
+    slides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A rule's name."""
+        return re.sub(r"\W", "_", f"{self.encoder}_{self.benchmark}_{self.number}")
+
+
+class EncoderPlan:
+    """The encoders of a configuration that are run, and those whose features they read.
+
+    Attributes
+    ----------
+    run
+        Encoders of the configuration, without those that it does not run.
+    names
+        These and the tile encoders of slide encoders, each once; name -> parts.
+    """
+
+    def __init__(self, config: _Config) -> None:
+        self.config = config
+        self.run = [name for name in config.encoders if name not in config.not_run]
+        wanted = [EncoderName.parse(name) for name in self.run]
+        below = [EncoderName.parse(name.tiles) for name in wanted if name.tiles]
+        self.names: dict[str, EncoderName] = {name.text: name for name in (*wanted, *below)}
+
+    def weights(self, encoder: str) -> Path | None:
+        """The weights file of an encoder; None if it needs none."""
+        weights = self.names[encoder].kind.weights
+        return None if weights is None else self.config.weights_path(weights)
+
+    def downloads(self) -> list[Wanted]:
+        """Weights that come from the hub or a release: every repository once."""
+        return [] if self.config.weights_mirror() else wanted_weights(self.config, self.names.values())
+
+    def uses_gpu(self, encoder: str) -> bool:
+        """Whether a job of the encoder asks the scheduler for a GPU."""
+        return self.names[encoder].kind.needs_gpu and self.config.training.device != "cpu"
+
+    def mem_mb(self, encoder: str) -> int:
+        """Memory that a job asks for: tiles read ahead, and the weights twice, as read and as used."""
+        parameters = self.names[encoder].kind.n_params or 0
+        return _MEMORY_MB + round(parameters * 8 / 1e6)
+
+    def workers(self, encoder: str) -> int:
+        """Processes that read tiles ahead."""
+        configured = self.config.embedding.workers
+        return configured if configured is not None else _GPU_WORKERS * self.uses_gpu(encoder)
+
+    def slides_per_job(self, encoder: str) -> int:
+        """How many slides share a job."""
+        configured = self.config.embedding.slides_per_job
+        return configured if configured is not None else (_SLIDES_PER_GPU_JOB if self.uses_gpu(encoder) else 1)
+
+    def one_slide_a_job(self) -> list[str]:
+        """Encoders whose slides are a job each."""
+        return [name for name in self.names if self.slides_per_job(name) == 1]
+
+    def shards(self, encoder: str, benchmark: str, slides: Sequence[str]) -> list[Shard]:
+        """Jobs of several slides each; none where every slide is a job of its own."""
+        size = self.slides_per_job(encoder)
+        if size == 1:
+            return []
+        parts = [tuple(slides[start : start + size]) for start in range(0, len(slides), size)]
+        return [Shard(encoder, benchmark, number, part) for number, part in enumerate(parts)]
+
+
+def wanted_weights(config: _Config, names: Iterable[EncoderName]) -> list[Wanted]:
+    """Weights files of encoders by repository, with the encoders that need them."""
+    files: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        weights = name.kind.weights
+        if isinstance(weights, Weights):
+            file = repository(weights.repository).files[weights.file]
+            files.setdefault(weights.repository, {}).setdefault(file, []).append(name.text)
+    return [
+        Wanted(
+            place,
+            (config.weights_mirror() or config.results / "weights") / repository(place).folder,
+            tuple(sorted(found)),
+            tuple(dict.fromkeys(name for names in found.values() for name in names)),
+        )
+        for place, found in files.items()
+    ]
+
+
+def refuse_missing_weights(config: _Config) -> None:
+    """Check that weights which are not downloaded are where they are looked for.
+
+    Raises
+    ------
+    WeightsError
+        They are not; every encoder is named.
+    """
+    problems = [why for name in config.encoders if name not in config.not_run and (why := _missing(config, name))]
+    if problems:
+        lines = "\n".join(f"  - {line}" for line in problems)
+        raise WeightsError(f"weights of {len(problems)} encoder(s) are missing:\n{lines}")
+
+
+def closed_encoders(config: _Config) -> dict[str, str]:
+    """Encoder -> why its weights cannot be had here: not in the mirror, a closed gate, or offline.
+
+    Asks the hub, one question a repository of which a file is not here yet.
+
+    Raises
+    ------
+    DataError
+        The hub is not reached.
+    WeightsError
+        Nothing would be left to run.
+    """
+    found: dict[str, str] = {}
+    gates: dict[str, str] = {}
+    for text in config.encoders:
+        if text in config.not_run:
+            continue
+        if why := _missing(config, text):
+            found[text] = why
+        elif config.weights_mirror() is None:
+            for item in wanted_weights(config, _with_tiles(text)):
+                if all((item.root / file).is_file() for file in item.files):
+                    continue
+                if item.repository not in gates:
+                    offline = f"HF_HUB_OFFLINE=1, and the weights of {item.repository} are not in {item.root}."
+                    plain = Wanted(item.repository, item.root, item.files)
+                    gates[item.repository] = offline if is_offline() else closed_gate(plain)
+                if why := gates[item.repository]:
+                    found[text] = why
+    if len(found) + len(config.not_run) >= len(config.encoders):
+        lines = "\n".join(f"  - {name}: {why}" for name, why in found.items())
+        raise WeightsError(f"no encoder of this configuration can run:\n{lines}")
+    return found
+
+
+def _with_tiles(text: str) -> list[EncoderName]:
+    name = EncoderName.parse(text)
+    return [name, *([EncoderName.parse(name.tiles)] if name.tiles else [])]
+
+
+def _missing(config: _Config, text: str) -> str:
+    """Which file of a mirror, or of the user's own, is not there; empty if none."""
+    for name in _with_tiles(text):
+        weights = name.kind.weights
+        if weights is None or (isinstance(weights, Weights) and config.weights_mirror() is None):
+            continue
+        path = config.weights_path(weights)
+        if not (path.is_file() and path.stat().st_size):
+            where = f"; {repository(weights.repository).page}" if isinstance(weights, Weights) else ""
+            return f"encoder {name.text}: its weights are not at {path}{where}"
+    return ""
