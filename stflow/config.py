@@ -11,13 +11,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     create_model,
@@ -25,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from stflow.config_sections import Benchmark, Embedding, Figures, Genes, Model, Tiling, Training, refuse_unknown
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
@@ -40,192 +39,6 @@ SPLITS = ROOT / "resources" / "splits"
 DEFAULT_VARIANT = "default"
 #: What a variant may be called: it is a folder of the results, and a word of the command line's lists.
 VARIANT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
-
-
-def unit(name: str) -> dict[str, Any]:
-    """Extra schema of a field with a unit; the docs table prints it."""
-    return {"unit": name}
-
-
-class Model(BaseModel):
-    """Base of every configuration section: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-#: How genes are chosen, see `stflow.data.genes`; anything else is the path of a list.
-GENE_CHOICES = ("official", "all", "train")
-
-
-def _gene_choice(value: str) -> str:
-    """Refuse a word that is neither a choice nor a path."""
-    if value in GENE_CHOICES or "/" in value or Path(value).suffix in (".json", ".txt"):
-        return value
-    near = difflib.get_close_matches(value, GENE_CHOICES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{value!r} is not official, all, train or the path of a gene list (.json or .txt).{hint}")
-
-
-def _leak_free_choice(value: str) -> str:
-    """Refuse, for the clean protocol, a choice that looks at the test slides."""
-    if value in ("official", "all"):
-        raise ValueError(
-            f"{value!r} genes are chosen on the test slides too, so scores would leak: take train, or the path of a "
-            "list of your own; the paper protocol takes official and all"
-        )
-    return value
-
-
-GeneChoice = Annotated[str, AfterValidator(_gene_choice)]
-CleanGeneChoice = Annotated[str, AfterValidator(_gene_choice), AfterValidator(_leak_free_choice)]
-
-
-class Genes(Model):
-    """Which genes are predicted."""
-
-    paper: GeneChoice = Field(
-        "official",
-        description="genes of the paper protocol; official: the dataset's own list, or as all where it has none; all: "
-        "the most variable of all slides; train: of each fold's training slides; or the path of a list",
-    )
-    clean: CleanGeneChoice = Field("train", description="genes of the clean protocol: train, or the path of a list")
-    n: int = Field(50, gt=0, description="genes to choose; a list is taken whole", json_schema_extra=unit("genes"))
-
-
-class BenchmarkGenes(Model):
-    """What differs from `Genes` in one benchmark."""
-
-    paper: GeneChoice | None = Field(None, description="as genes.paper, which is the default")
-    clean: CleanGeneChoice | None = Field(None, description="as genes.clean, which is the default")
-    n: int | None = Field(None, gt=0, description="as genes.n, which is the default", json_schema_extra=unit("genes"))
-
-
-class Benchmark(Model):
-    """One benchmark: where its slides come from, how they are laid out, which datasets to run."""
-
-    source: Literal["folder", "hub", "demo", "her2st"] = Field(
-        "folder",
-        description="folder: already on disk; hub: downloaded from Hugging Face, or from its mirror below data_root; "
-        "demo: made on the spot; her2st: pack folder or public download",
-    )
-    repository: str | None = Field(None, description="hub only: repository with the files, one of resources/hub.json")
-    format: str = Field("hest_bench", description="layout of the files: hest, hest_bench, stimage, or a plug-in's name")
-    root: Path | None = Field(
-        None,
-        description="folder with the files; default <results>/data/<benchmark>, filled by the source, or for source "
-        "hub its mirror below data_root",
-    )
-    pack: Path | None = Field(None, description="her2st only: folder with the study's files; default: download them")
-    datasets: list[str] | None = Field(None, description="datasets to run; default: all of the split manifest")
-    manifest: Path | None = Field(None, description="split manifest; default resources/splits/<benchmark>.csv")
-    split_by_slide: bool = Field(
-        False,
-        description="the paper protocol's folds may share patients, as STImage-1K4M's random 8:1:1 does",
-    )
-    genes: BenchmarkGenes = Field(default_factory=BenchmarkGenes, description="genes of this benchmark alone")
-    mpp: float | None = Field(
-        None,
-        gt=0,
-        description="um/px of slides whose files and metadata do not tell it; what they tell goes first",
-        json_schema_extra=unit("um/px"),
-    )
-    gene_groups: Path | None = Field(
-        None,
-        description="JSON of named gene lists to score apart, relative to root; the demo's planted truth",
-    )
-
-    @model_validator(mode="after")
-    def _known_repository(self) -> Benchmark:
-        known = [name for name, entry in repositories().items() if entry.kind == "dataset"]
-        if self.source == "hub" and self.repository is None:
-            raise ValueError(f"source hub needs a repository: {', '.join(known)}")
-        if self.source != "hub" and self.repository is not None:
-            raise ValueError(f"repository {self.repository!r} is for source hub, not for source {self.source}")
-        _refuse_unknown("repository", [self.repository] if self.repository else [], known)
-        return self
-
-
-class Tiling(Model):
-    """How tiles are cut."""
-
-    tile_um: float = Field(112.0, gt=0, description="side of a tile on the tissue", json_schema_extra=unit("um"))
-    tile_px: int = Field(224, gt=0, description="side of a tile as the encoder sees it", json_schema_extra=unit("px"))
-    crop: Literal["spot", "pixels"] = Field(
-        "spot",
-        description="tile of a format whose tile is the spot itself, as stimage's; spot: the square of side 2 r around "
-        "it; pixels: tile_px level-0 px around its centre",
-    )
-    min_tissue: float = Field(
-        0.15,
-        ge=0,
-        le=1,
-        description="a spot is kept if this share of its tile is tissue",
-        json_schema_extra=unit("share"),
-    )
-    max_unreadable: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="tiles with damaged pixels are left out and named; a slide with more than this share of them fails",
-        json_schema_extra=unit("share"),
-    )
-
-
-class Embedding(Model):
-    """How features are computed."""
-
-    batch_size: int | None = Field(
-        None,
-        gt=0,
-        description="tiles a batch; default: found from the GPU's free memory, and on a CPU what is fastest there",
-        json_schema_extra=unit("tiles"),
-    )
-    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic of the encoder")
-    threads: int = Field(1, gt=0, description="CPU threads a job", json_schema_extra=unit("threads"))
-    workers: int | None = Field(
-        None,
-        ge=0,
-        description="processes that read tiles ahead; default: 4 for an encoder on a GPU, else a thread",
-        json_schema_extra=unit("processes"),
-    )
-    slides_per_job: int | None = Field(
-        None,
-        gt=0,
-        description="slides that share a job and a loading of the weights; default: 8 for an encoder on a GPU, else 1",
-        json_schema_extra=unit("slides"),
-    )
-
-
-class Training(Model):
-    """What all trainings share; a method's own settings are under `settings`."""
-
-    threads: int = Field(
-        1,
-        gt=0,
-        description="CPU threads a job; part of the result's identity, as sums depend on it",
-        json_schema_extra=unit("threads"),
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where one is leased, else CPU")
-
-
-class Biomarker(Model):
-    """One map: a gene on a slide."""
-
-    benchmark: str = Field(description="benchmark of the slide")
-    slide: str = Field(description="slide name")
-    gene: str = Field(description="gene symbol")
-
-
-class Figures(Model):
-    """What is drawn."""
-
-    biomarkers: list[Biomarker] = Field(default_factory=list, description="maps of measured and predicted expression")
-    biomarker_protocol: Protocol = Field("clean", description="protocol whose predictions are drawn")
-    histograms: list[str] | None = Field(
-        None,
-        description="benchmark/dataset whose counts are drawn; default: those of the paper's figure 2 that are run",
-    )
-    colormap: str = Field("coolwarm", description="matplotlib colour map; `cividis` is safe for the colour-blind")
 
 
 @cache
@@ -310,19 +123,19 @@ class _Config(Model):
     @field_validator("methods")
     @classmethod
     def _known_methods(cls, names: list[str]) -> list[str]:
-        _refuse_unknown("method", [name.partition("/")[0] for name in names], METHODS.names())
+        refuse_unknown("method", [name.partition("/")[0] for name in names], METHODS.names())
         return names
 
     @field_validator("benchmarks")
     @classmethod
     def _known_datasets(cls, benchmarks: dict[str, Benchmark]) -> dict[str, Benchmark]:
         for name, benchmark in benchmarks.items():
-            _refuse_unknown("format", [benchmark.format], FORMATS.names())
+            refuse_unknown("format", [benchmark.format], FORMATS.names())
             try:
                 known = Manifest.read(benchmark.manifest or SPLITS / f"{name}.csv").datasets()
             except SplitError as error:
                 raise ValueError(str(error)) from error
-            _refuse_unknown(f"dataset of benchmark {name}", benchmark.datasets or [], known)
+            refuse_unknown(f"dataset of benchmark {name}", benchmark.datasets or [], known)
         return benchmarks
 
     @model_validator(mode="after")
@@ -520,14 +333,3 @@ def _nearest_key(loc: tuple[str | int, ...]) -> str:
     known = {path.split(".")[-1] for path, _ in walk(_config_model().model_json_schema())}
     near = difflib.get_close_matches(str(loc[-1]), sorted(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _refuse_unknown(kind: str, names: list[str], known: list[str]) -> None:
-    problems = []
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            problems.append(f"no {kind} {name!r}; known are {', '.join(known)}.{hint}")
-    if problems:
-        raise ValueError(" ".join(problems))

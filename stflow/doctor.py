@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -57,9 +58,9 @@ def all_findings(results: Path) -> Iterator[Finding]:
     if os.environ.get("HF_HUB_OFFLINE") == "1":
         yield Finding("WARN", "hub", "HF_HUB_OFFLINE=1, not asked", "unset HF_HUB_OFFLINE to download")
         return
-    for name, place in repositories().items():
-        if place.kind != "release":
-            yield hub_access(name)
+    asked = [name for name, place in repositories().items() if place.kind != "release"]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        yield from pool.map(hub_access, asked)
 
 
 def python_version(version: tuple[int, ...]) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stflow.config import GENE_CHOICES
+from stflow.config_sections import GENE_CHOICES
 from stflow.data.hub.lock import shown
 from stflow.data.sources import DEMO_SLIDE_FILES
 from stflow.errors import ConfigError, DataError

@@ -28,6 +28,7 @@ NAMES_ONLY = frozenset(
         "stflow",
         "stflow.cli",
         "stflow.config",
+        "stflow.config_sections",
         "stflow.data.formats",
         "stflow.encoders",
         "stflow.errors",

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stflow.config import ROOT, SPLITS, Genes, _Config, load
+from stflow.config import ROOT, SPLITS, _Config, load
+from stflow.config_sections import Genes
 from stflow.data.facts import FOLDER as FACTS
 from stflow.data.split_record import splits_csv
 from stflow.data.splits import PROTOCOLS
