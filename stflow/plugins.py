@@ -48,7 +48,8 @@ def _load(path: Path) -> None:
         return
     if not path.is_file() or path.suffix != ".py" or not name.isidentifier():
         raise ConfigError(f"plugins: {path} is not a Python file with a module's name (letters, digits, _).")
-    if name in _loaded or name in sys.modules or importlib.util.find_spec(name) is not None:
+    spec = importlib.util.find_spec(name)
+    if name in _loaded or (spec is not None and (spec.origin is None or Path(spec.origin).resolve() != path)):
         raise ConfigError(f"plugins: {path}: there is another module {name!r}. Give the file another name.")
     _loaded[name] = path
     sys.path.insert(0, str(path.parent))

@@ -122,7 +122,7 @@ def _told(error: BaseException, name: str, what: str, tries: int) -> StflowError
     if isinstance(cause, GatedRepoError):
         here = "it is closed to the account of this token" if get_token() else "there is no token here"
         return AccessError(
-            f"{name} is gated, and {here}. Visit {place.page} and get access ({place.access}). Then run: hf auth login"
+            f"{name} is gated, and {here}. Visit {place.page} and get access: {place.access.rstrip(".")}. Then run: hf auth login"
         )
     if isinstance(cause, RepositoryNotFoundError):
         return AccessError(
