@@ -121,9 +121,8 @@ def _told(error: BaseException, name: str, what: str, tries: int) -> StflowError
     cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
     if isinstance(cause, GatedRepoError):
         here = "it is closed to the account of this token" if get_token() else "there is no token here"
-        return AccessError(
-            f"{name} is gated, and {here}. Visit {place.page} and get access: {place.access.rstrip(".")}. Then run: hf auth login"
-        )
+        access = place.access.rstrip(".")
+        return AccessError(f"{name} is gated, and {here}. Visit {place.page}: {access}. Then run: hf auth login")
     if isinstance(cause, RepositoryNotFoundError):
         return AccessError(
             f"the hub shows no {place.kind} {name} to this account. See {place.page}; if it opens there once you are "
