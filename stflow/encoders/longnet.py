@@ -12,6 +12,7 @@ evaluation needs is here: dropout and stochastic depth hold no tensors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -174,10 +175,10 @@ def dilated_attention(
         views = (_strides(tensor, length, ratio) for tensor in (q, k, v, seen[branch]))
         keys = -(-min(length, L) // ratio)
         for q_part, k_part, v_part, seen_part in zip(*views, strict=True):
-            output, lse = attention_with_lse(*(part.transpose(1, 2).contiguous() for part in (q_part, k_part, v_part)))
+            output, lse = attention_with_lse(*(part.transpose(1, 2) for part in (q_part, k_part, v_part)))
             zeros = keys - k_part.shape[1]
             if zeros:
-                every = torch.logaddexp(lse, lse.new_tensor(float(zeros)).log())
+                every = torch.logaddexp(lse, lse.new_full((), math.log(zeros)))
                 output, lse = output * (lse - every).exp()[..., None], every
             parts.append(output.transpose(1, 2))
             seen_part.copy_(lse.transpose(1, 2))

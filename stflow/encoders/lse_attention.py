@@ -47,7 +47,7 @@ def attention_with_lse(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tup
 
 def plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """As `attention_with_lse`, by the formula itself, at most 64 MB of scores at a time."""
-    B, H, L_q, D = q.shape  # batch, heads, queries, numbers a head
+    B, H, _, D = q.shape  # batch, heads, queries, numbers a head
     rows = max(1, _SCORES // (B * H * k.shape[2]))
     outputs, lses = [], []
     for some in q.split(rows, dim=2):
