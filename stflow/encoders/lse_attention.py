@@ -50,9 +50,10 @@ def plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[
     B, H, _, D = q.shape  # batch, heads, queries, numbers a head
     rows = max(1, _SCORES // (B * H * k.shape[2]))
     outputs, lses = [], []
-    for some in q.split(rows, dim=2):
-        scores = torch.matmul(some.float(), k.float().transpose(2, 3)) * D**-0.5
-        lse = scores.logsumexp(dim=3)
-        outputs.append(torch.matmul((scores - lse[..., None]).exp_(), v.float()).to(q.dtype))
-        lses.append(lse)
+    with torch.autocast(q.device.type, enabled=False):  # scores stay float32, as in the kernels
+        for some in q.split(rows, dim=2):
+            scores = torch.matmul(some.float(), k.float().transpose(2, 3)) * D**-0.5
+            lse = scores.logsumexp(dim=3)
+            outputs.append(torch.matmul((scores - lse[..., None]).exp_(), v.float()).to(q.dtype))
+            lses.append(lse)
     return torch.cat(outputs, dim=2), torch.cat(lses, dim=2)

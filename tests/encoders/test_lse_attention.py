@@ -44,6 +44,14 @@ def test_half_precision_keeps_its_type_and_a_float_lse(attend, dtype) -> None:
     torch.testing.assert_close(lse.double(), expected_lse, rtol=1e-2, atol=1e-2)
 
 
+def test_autocast_leaves_the_plain_formula_alone() -> None:
+    q, k, v = make(2, 3, 75, 75, 48)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = plain_attention(q, k, v)
+    for a, b in zip(inside, plain_attention(q, k, v), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_plain_formula_goes_over_queries_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = make(2, 3, 75, 60, 16)
     whole = plain_attention(q, k, v)
