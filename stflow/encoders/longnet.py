@@ -64,10 +64,11 @@ class LongNet(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.patch_embed = _TileEmbedding(in_dim, dim)
         self.encoder = _Layers(dim, depth, heads, tuple(segment_lengths), tuple(ratios))
+        #: Not applied by `forward`: the published embedding of a slide is its class token's state after this norm too.
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
     def forward(self, features: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """States after the last layer, before any norm.
+        """States after the last layer and the layers' norm, and before `norm`: the published encoder's output.
 
         Parameters
         ----------
@@ -86,11 +87,7 @@ class LongNet(nn.Module):
         x = torch.cat([self.cls_token[0].to(x.dtype), x])
         for layer in self.encoder.layers:
             x = layer(x)
-        return x
-
-    def normalise(self, states: torch.Tensor) -> torch.Tensor:
-        """The layers' last norm and the encoder's own, one after the other, as they precede the published embedding."""
-        return self.norm(self.encoder.layer_norm(states))
+        return self.encoder.layer_norm(x)
 
 
 class _TileEmbedding(nn.Module):

@@ -116,7 +116,7 @@ def test_tiles_of_one_cell_are_fed_by_row_and_column_of_pixels() -> None:
 )
 def test_places_are_cells_of_128_um_or_of_level0_px(variants, mpp, expected) -> None:
     encoder, spy = spied(*variants)
-    spy.normalise = lambda states: states
+    spy.norm = lambda states: states
     encoder.encode_slide(np.zeros((2, 1536)), np.array([[255, 256], [800, 10_250]]), mpp)
     assert spy.cells.tolist() == expected
 
@@ -126,7 +126,7 @@ def test_variants_differ_as_they_say(weights: Path) -> None:
     plain, normed, level0 = (GigaPathSlide(weights=weights, variants=v) for v in ((), ("normed",), ("level0",)))
     states = plain.encode_slide(features, corners, 0.3)
     with torch.inference_mode():
-        expected = load_network(weights).normalise(torch.from_numpy(states)).numpy()
+        expected = load_network(weights).norm(torch.from_numpy(states)).numpy()
     np.testing.assert_allclose(normed.encode_slide(features, corners, 0.3), expected, atol=1e-5)
     assert np.abs(expected - states).max() > 0.1
     assert np.abs(level0.encode_slide(features, corners, 0.3) - states).max() > 1e-3

@@ -2,7 +2,7 @@
 
 ``golden/longnet.npz`` holds answers of the released GigaPath code (commit 09d8e87) in float32 on a CPU, where a softmax
 with its log-sum-exp stood in for flash attention. Weights and inputs come from the rules below, so that only rows of
-the states are stored: after the last layer, and after both norms.
+the states are stored: after the last layer, after the layers' norm, and after the final one.
 """
 
 import zlib
@@ -63,10 +63,13 @@ def test_states_are_the_released_codes(case: str) -> None:
             if "q_proj" in name:
                 own.data.zero_()
     rows = np.unique(np.linspace(0, n, 48).round().astype(int))
+    last: list[torch.Tensor] = []
+    network.encoder.layers[-1].register_forward_hook(lambda module, arguments, output: last.append(output))
     with torch.inference_mode():
         states = network(*make_tiles(n))
-        normed = network.normalise(states)
+        normed = network.norm(states)
     with np.load(GOLDEN) as golden:
+        np.testing.assert_allclose(last[0].numpy()[rows[::3]], golden[f"{case}_last"], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(states.numpy()[rows], golden[case], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(normed.numpy()[rows[::3]], golden[f"{case}_normed"], rtol=1e-5, atol=1e-5)
 

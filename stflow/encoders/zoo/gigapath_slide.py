@@ -4,7 +4,8 @@ Xu et al., Nature 2024. The network is `stflow.encoders.longnet`; what is here i
 
 Tiles come in row-major order, as in pretraining (figure 1 of the paper): from top to bottom by rows of the grid, from
 left to right within a row. Order matters at any number of tiles, since of the five branches of attention four see
-strides of the sequence, and beyond 1023 tiles also because segments cut it.
+strides of the sequence, and beyond 1023 tiles also because segments cut it. The released code of STFlow gives the
+encoder a batch of tiles at a time, 128 unless told otherwise, in the order of the file; here it sees all tiles at once.
 
 The paper of STFlow names a ``12l1536d`` encoder. Its weights were never published; the public file is ``12l768d``, and
 768 numbers a tile is what there is.
@@ -36,16 +37,16 @@ _NAMED = 8
 
 
 class GigaPathSlide(SlideEncoder):
-    """768 numbers a tile: its state after the last of twelve layers.
+    """768 numbers a tile: its state after the last of twelve layers and the layers' norm.
 
-    That is before the norms, as the released code of STFlow takes it; ``normed`` takes it after both, as the published
-    embedding of a slide is taken. Places are measured in px of 0.5 um, the scale of pretraining; ``level0`` takes
+    So the released code of STFlow takes it. The encoder has one more norm, which precedes the published embedding of a
+    slide; ``normed`` applies it. Places are measured in px of 0.5 um, the scale of pretraining; ``level0`` takes
     level-0 px as they are, as the released code does, whatever um/px the slide has.
     """
 
     name: ClassVar[str] = "gigapath_slide"
     dim = 768
-    transform = "tiles row by row; cells of 256 px of 0.5 um; state after the last layer, before the norms"
+    transform = "tiles row by row; cells of 256 px of 0.5 um; state before the final norm"
     licence: ClassVar[str] = "Apache-2.0"
     n_params: ClassVar[int] = 86_330_880
     weights: ClassVar[Weights] = Weights("prov-gigapath/prov-gigapath", "slide")
@@ -59,8 +60,8 @@ class GigaPathSlide(SlideEncoder):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         px = "level-0 px" if self.level0 else f"px of {PRETRAINING_MPP} um"
-        norms = "after the norms" if self.normed else "before the norms"
-        self.transform = f"tiles row by row; cells of {CELL_PX} {px}; state after the last layer, {norms}"
+        side = "after" if self.normed else "before"
+        self.transform = f"tiles row by row; cells of {CELL_PX} {px}; state {side} the final norm"
         self._network: LongNet | None = None
 
     def encode_slide(self, features: np.ndarray, corners_px: np.ndarray, mpp: float) -> np.ndarray:
@@ -98,7 +99,7 @@ class GigaPathSlide(SlideEncoder):
             tiles = torch.from_numpy(np.ascontiguousarray(features[order], dtype=np.float32)).to(self.device)
             states = network(tiles, torch.from_numpy(cells[order]))[1:]
             if self.normed:
-                states = network.normalise(states)
+                states = network.norm(states)
         result = np.empty((len(features), self.dim), dtype=np.float32)
         result[order] = states.float().cpu().numpy()
         return result
