@@ -9,6 +9,8 @@ from stflow.data.facts import slide_facts
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.data.sources import BRINGS_GENE_LISTS
+from stflow.encoders import ENCODERS
+from stflow.encoders.base import Encoder
 from stflow.errors import DataError
 
 FORMAT_OF = {"MahmoodLab/hest-bench": "hest_bench", "MahmoodLab/hest": "hest", "jiawennnn/STimage-1K4M": "stimage"}
@@ -40,9 +42,11 @@ def test_the_format_reads_just_the_files_of_the_manifest(name: str, tmp_path: Pa
         *([gene_list] if gene_list else []),
     }
     names = {"dataset": "IDC", "slide": "S1", "technology": "Visium"}
-    named = {pattern.format(**names) for pattern in repository(name).files.values()}
+    # A path without a name to fill in is one file, weights: the formats know nothing of those.
+    patterns = [pattern for pattern in repository(name).files.values() if "{" in pattern]
+    named = {pattern.format(**names) for pattern in patterns}
     assert {path.relative_to(tmp_path).as_posix() for path in read} == named
-    assert all(set(re.findall(r"{(\w+)}", pattern)) <= names.keys() for pattern in repository(name).files.values())
+    assert all(set(re.findall(r"{(\w+)}", pattern)) <= names.keys() for pattern in patterns)
 
 
 def test_the_technology_of_a_published_slide_needs_no_disk(tmp_path: Path) -> None:
@@ -56,7 +60,29 @@ def test_the_technology_of_a_published_slide_needs_no_disk(tmp_path: Path) -> No
     assert files.image_files(dataset, "Mine") == [tmp_path / "ST" / "image" / "Mine.png"]
 
 
-def test_the_guide_s_table_is_the_manifest_s() -> None:
+def test_the_guide_s_table_says_what_the_manifest_says() -> None:
     text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\S+/\S+)` \| .* \| (\S[^|]*) \| [^|]+ \|$", text, flags=re.MULTILINE)
-    assert dict(rows) == {name: place.licence or "not stated" for name, place in repositories().items()}
+    rows = dict(re.findall(r"^\| `(\S+/\S+)` \| .* \| (\S[^|]*) \| [^|]+ \|$", text, flags=re.MULTILINE))
+    licences = {name: place.licence or "not stated" for name, place in repositories().items()}
+    assert rows.items() <= licences.items()
+    assert {name for name, place in repositories().items() if place.kind != "model"} <= rows.keys()
+
+
+def test_every_encoder_s_weights_are_in_the_manifest() -> None:
+    """Under the licence that the encoder itself names, where the page states one."""
+    for name in ENCODERS.names():
+        if name == "gigapath_slide":  # the tile encoder's repository
+            continue
+        kind: type[Encoder] = ENCODERS.get(name)
+        if kind.weights is None:
+            continue
+        place = repository(kind.weights.repository)
+        assert "{" not in place.files[kind.weights.file], "one file, the same for all slides"
+        if place.kind == "model":
+            assert place.licence == kind.licence
+
+
+def test_open_repositories_ask_for_no_account() -> None:
+    for name, place in repositories().items():
+        words = {False: "without an account", "auto": "gree to the terms", "manual": "Ask for access"}
+        assert words.get(place.gated, "") in place.access, name
