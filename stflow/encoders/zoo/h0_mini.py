@@ -19,7 +19,7 @@ class H0Mini(ViTEncoder):
     n_params: ClassVar[int] = 85_739_520
     licence: ClassVar[str] = "CC-BY-NC-ND-4.0"
     weights: ClassVar[Weights] = Weights("bioptimus/H0-mini")
-    transform = "resize 224 bicubic; its own normalisation"
+    transform = "resize 224 bicubic; Bioptimus normalisation"
     mean = (0.707223, 0.578729, 0.703617)
     std = (0.211883, 0.230117, 0.177517)
     resize = 224
@@ -30,6 +30,5 @@ class H0Mini(ViTEncoder):
     hidden: ClassVar[int] = 4096
     registers: ClassVar[int] = 4
     patches_alone_have_positions: ClassVar[bool] = True
-
     needs_gpu: ClassVar[bool] = False
     variants: ClassVar = {"mean": {"dim": 1536, "pooling": "cls+mean"}}

@@ -19,7 +19,7 @@ class HOptimus0(ViTEncoder):
     n_params: ClassVar[int] = 1_134_774_272
     licence: ClassVar[str] = "Apache-2.0"
     weights: ClassVar[Weights] = Weights("bioptimus/H-optimus-0")
-    transform = "resize 224 bilinear; its own normalisation"
+    transform = "resize 224 bilinear; Bioptimus normalisation"
     mean = (0.707223, 0.578729, 0.703617)
     std = (0.211883, 0.230117, 0.177517)
     resize = 224

@@ -19,7 +19,7 @@ class HibouL(DINOv2Encoder):
     n_params: ClassVar[int] = 303_657_216
     licence: ClassVar[str] = "Apache-2.0"
     weights: ClassVar[Weights] = Weights("histai/hibou-L")
-    transform = "resize 224 bicubic; its own normalisation"
+    transform = "resize 224 bicubic; Hibou normalisation"
     mean = (0.7068, 0.5755, 0.722)
     std = (0.195, 0.2316, 0.1816)
     resize = 224
