@@ -51,7 +51,7 @@ class DINOv2Encoder(ViTEncoder):
 
     @classmethod
     def convert(cls, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The file's tensors under timm's names; a name that is not known stays, and is refused as unexpected."""
+        """The file's tensors under timm's names; a name that is no name of such a file is refused as unexpected."""
         import torch
 
         made: dict[str, torch.Tensor] = {}
@@ -111,4 +111,4 @@ def _renamed(name: str, table: dict[str, str]) -> str:
     for old, new in table.items():
         if name.startswith(old):
             return new + name.removeprefix(old)
-    return name
+    return f"{name} (unknown)"  # as it is, it could be one of timm's own names: a file of another layout
