@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from stflow.data.formats import FORMATS
 from stflow.data.splits import STUDY, Manifest
 from stflow.encoders import ENCODERS
+from stflow.encoders.names import DIHEDRAL, STAINS
 from stflow.errors import RegistryError
 from stflow.models import METHODS
 
+if TYPE_CHECKING:
+    from rich.table import Column
+
 KINDS = ("datasets", "encoders", "methods", "variants", "formats")
+
+#: What the heads of columns leave unsaid.
+_NOTES = {
+    "encoders": "D: features. M: million parameters. px: side of the network's input. tile: size; normalisation.\n"
+    f"Every encoder of tiles also has the variants +{' or +'.join(STAINS)}, and +{DIHEDRAL}.",
+}
 
 
 def print_inventory(kind: str) -> None:
@@ -28,11 +39,13 @@ def print_inventory(kind: str) -> None:
     if kind not in KINDS:
         raise RegistryError(f"no list of {kind!r}; there are {', '.join(KINDS)}.")
     makers = (_datasets, _encoders, _methods, _variants, _formats)
-    columns, rows = dict(zip(KINDS, makers, strict=True))[kind]()
+    columns, rows = makers[KINDS.index(kind)]()
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)
+    if kind in _NOTES:
+        Console().print(f"\n{_NOTES[kind]}")
 
 
 def _datasets() -> tuple[list[str], Iterable[list[object]]]:
@@ -55,13 +68,44 @@ def _patients(names: set[str]) -> str:
     return " + ".join([*([str(known)] if known else []), *(["?"] if known < len(names) else [])])
 
 
-def _encoders() -> tuple[list[str], Iterable[list[object]]]:
-    rows = []
+#: How a repository's files are come by, for each `gated` of the hub's manifest.
+_ACCESS: dict[object, str] = {
+    False: "open",
+    None: "see its page",
+    True: "gated",
+    "auto": "gated (agree to terms)",
+    "manual": "gated (a person grants it)",
+}
+
+
+def _encoders() -> tuple[list[Column], Iterable[list[object]]]:
+    from rich.table import Column
+
+    from stflow.data.hub.manifest import repository
+    from stflow.encoders.base import Encoder
+
+    rows: list[list[object]] = []
     for name in ENCODERS.names():
-        encoder = ENCODERS.get(name)
-        access = "gated: accept the terms on the hub first" if encoder.weights else "open"
-        rows.append([name, encoder.dim, access, encoder.licence, encoder.transform])
-    return ["encoder", "features", "access", "licence", "tile transform"], rows
+        encoder: type[Encoder] = ENCODERS.get(name)
+        millions = (
+            "-" if encoder.n_params is None else f"{encoder.n_params / 1e6:.{1 if encoder.n_params < 1e8 else 0}f}"
+        )
+        access = _ACCESS[repository(encoder.weights.repository).gated] if encoder.weights else "open"
+        variants = ", ".join(f"+{variant}" for variant in encoder.variants) or "-"
+        transform = encoder.transform.replace(" normalisation", "")
+        rows.append([name, encoder.dim, millions, encoder.input_px, access, encoder.licence, transform, variants])
+    # Rows of 120 characters at most: a long licence or transform goes on below itself.
+    columns = [
+        Column("encoder", no_wrap=True),
+        Column("D", justify="right"),
+        Column("M", justify="right"),
+        Column("px", justify="right"),
+        Column("access", no_wrap=True),
+        Column("licence", max_width=15),
+        Column("tile", max_width=29),
+        Column("variant", no_wrap=True),
+    ]
+    return columns, rows
 
 
 def _methods() -> tuple[list[str], Iterable[list[object]]]:

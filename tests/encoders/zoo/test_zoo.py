@@ -387,9 +387,7 @@ def test_another_encoder_s_file_is_refused(
     """UNI's tensors have Phikon-v2's sizes and other names; H-optimus has registers that GigaPath has not."""
     _, state = file_of("uni", weights_of, dinov2_layout)
     path = save(state, "phikon_v2", tmp_path)
-    with pytest.raises(
-        WeightsError, match=r"phikon_v2: of 34 tensors, 34 missing .*34 unexpected \(\S+ \(unknown\)"
-    ):
+    with pytest.raises(WeightsError, match=r"phikon_v2: of 34 tensors, 34 missing .*34 unexpected \(\S+ \(unknown\)"):
         small_dinov2("phikon_v2")(weights=path).load()
     _, state = file_of("h_optimus_0", weights_of, dinov2_layout)
     path = save(state, "gigapath", tmp_path)
