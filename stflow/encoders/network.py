@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class NetworkEncoder(Encoder):
     """An encoder that is a network with published weights, loaded when the first tile comes.
 
-    Class attributes, which a variant may set anew:
+    Class attributes, of which a variant may set anew those of the transform:
 
     mean, std
         Of red, green and blue, of pixels in [0, 1].
@@ -176,7 +176,9 @@ class NetworkEncoder(Encoder):
         if not len(tiles):
             return np.empty((0, self.dim), dtype=np.float32)
         network = self.network
-        batch = tiles if isinstance(tiles, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(tiles))
+        batch = (
+            tiles if isinstance(tiles, torch.Tensor) else torch.from_numpy(np.require(tiles, requirements=["C", "W"]))
+        )
         dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         kind = self.device.partition(":")[0]
         parts = []

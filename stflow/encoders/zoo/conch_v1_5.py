@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from stflow.encoders.base import Weights
+from stflow.encoders.dinov2 import square_side
 from stflow.encoders.vit import ViTEncoder
 from stflow.errors import WeightsError
 
@@ -66,8 +67,8 @@ class CONCHv15(ViTEncoder):
         positions = state.get(_POSITIONS)
         if positions is None:
             return state  # told as missing
-        old = round((positions.shape[1] - 1) ** 0.5) if positions.dim() == 3 else 0
-        if not old or positions.shape[1] != old**2 + 1:
+        old = square_side(positions)
+        if not old:
             raise WeightsError(
                 f"encoder {cls.name}: {tuple(positions.shape)} positions are not those of a class token and a square "
                 "grid of patches. It is another model's file: see `stflow list encoders`."
