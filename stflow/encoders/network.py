@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -72,19 +73,23 @@ class NetworkEncoder(Encoder):
         Raises
         ------
         WeightsError
-            It is missing, with how to get it; or it is not the published one, where that is known.
+            It is missing; the message says how to get it.
         """
         if self.weights_path is None or not self.weights_path.is_file():
             where = "no file was given" if self.weights_path is None else f"{self.weights_path} is not there"
             raise WeightsError(f"encoder {self.name}: its weights are missing: {where}. {self._how_to_get_them()}")
-        found = super().weights_sha256
-        expected = self._published_sha256()
+        return super().weights_sha256
+
+    def _checked_weights(self) -> Path:
+        """The weights file: it is there, and it is the published one where that is known."""
+        found, expected = self.weights_sha256, self._published_sha256()
+        assert self.weights_path is not None  # the hash is its
         if expected not in (None, found):
             raise WeightsError(
                 f"encoder {self.name}: {self.weights_path} is not the published file (SHA-256 {found[:16]}..., "
                 f"published {str(expected)[:16]}...). Delete it. {self._how_to_get_them()}"
             )
-        return found
+        return self.weights_path
 
     def _published_sha256(self) -> str | None:
         from stflow.data.hub.manifest import repository
@@ -126,12 +131,11 @@ class NetworkEncoder(Encoder):
         """The network with its weights, on the CPU; see `network`."""
         import torch
 
-        assert self.weights_sha256  # raises where the file is missing or another
-        assert self.weights_path is not None
+        path = self._checked_weights()
         with torch.device("meta"):
             network = self.build()
-        state = self.convert(read_state(self.weights_path, self.key))
-        return load_strict(network, state, self.weights_path, self.name, self.build)
+        state = self.convert(read_state(path, self.key))
+        return load_strict(network, state, path, self.name, self.build)
 
     def prepare(self, tiles: np.ndarray) -> np.ndarray:
         """(B, px, px, 3) uint8 tiles -> (B, input_px, input_px, 3) uint8, as Pillow resizes; themselves where they fit.
