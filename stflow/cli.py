@@ -161,26 +161,34 @@ def compare_patches(
 
 @app.command()
 def embed(
-    tiles: Annotated[Path, typer.Option(help="Tiles file.")],
-    slide_file: Annotated[Path, typer.Option("--slide-file", help="The slide file (spot centres).")],
-    encoder: Annotated[str, typer.Option(help="Encoder (stflow list encoders).")],
-    out: Out,
-    batch_size: Annotated[int, typer.Option(min=1, help="Tiles a batch.")] = 64,
+    results: Results,
+    benchmark: Annotated[str, typer.Option(help="Benchmark.")],
+    slide: Annotated[list[str], typer.Option(help="Slide name; give the option once a slide.")],
+    encoder: Annotated[str, typer.Option(help="Encoder and variants, e.g. uni+macenko (stflow list encoders).")],
+    weights: Annotated[Path | None, typer.Option(help="The encoder's weights file, if it needs one.")] = None,
+    code_stamp: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="File with the hash of the code, to be recorded.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=0, help="Tiles a batch; 0: chosen for the device.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     threads: Threads = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read tiles; 0: a thread does.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Turn a slide's tiles into features."""
+    """Turn the tiles of some slides into features; what an earlier, killed run has done is not done again."""
     from stflow.encoders.extract import make_features
 
     make_features(
-        tiles,
-        slide_file,
+        results,
+        benchmark,
+        slide,
         encoder,
-        out,
-        batch_size=batch_size,
+        weights=weights,
+        code=code_stamp.read_text(encoding="utf-8").strip() if code_stamp else "",
+        batch_size=batch_size or None,
         precision=precision,
         threads=threads,
+        workers=workers,
         device=device,
     )
 

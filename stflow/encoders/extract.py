@@ -1,154 +1,106 @@
-"""From the tiles file to the features file, block by block: the tiles of a slide need not fit in memory."""
+"""The stage ``embed``: from the tiles files of some slides to their features files, one load of the weights for all.
+
+Features depend on the tiles, the encoder, the precision, the size of a batch and the kind of processor, and on nothing
+else: batches are cut from a slide's first tile on, and on a GPU the last one is filled up. So work of an earlier run
+that agrees in these is taken over and gives the same bytes: whole slides (`stflow.encoders.kept`) and the blocks of one
+that was under way (`stflow.encoders.blocks`).
+"""
 
 from __future__ import annotations
 
-import hashlib
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from stflow.encoders.features import Features, write_features
-from stflow.errors import IntegrityError
-from stflow.io import open_h5
-from stflow.wsi.ready import barcodes, require_known, require_tiles, tile_centres
-from stflow.wsi.tile_store import tiles_digest
-from stflow.wsi.tiles import Spots
-
-if TYPE_CHECKING:
-    from stflow.encoders.base import Encoder
-
-#: Seconds between two lines of progress.
-_REPORT_S = 10.0
+from stflow.encoders.base import Encoder, SlideEncoder
+from stflow.encoders.batch_size import CPU_BATCH
+from stflow.encoders.create import create
+from stflow.encoders.made_from import Made, on_gpu
+from stflow.encoders.names import EncoderName
+from stflow.encoders.slide_job import SlideJob
+from stflow.encoders.tile_job import TileJob
+from stflow.errors import DataError
+from stflow.layout import Layout
 
 
 def make_features(
-    tiles: Path,
-    slide_file: Path,
+    results: Path,
+    benchmark: str,
+    slides: Sequence[str],
     encoder: str,
-    out: Path,
     *,
-    batch_size: int,
+    weights: Path | None,
+    code: str,
+    batch_size: int | None,
     precision: str,
     threads: int,
+    workers: int,
     device: str,
 ) -> None:
-    """Encode a slide's tiles and write ``features/<encoder>/<benchmark>/<slide>.h5``.
+    """Encode the tiles of some slides and write ``features/<encoder>/<benchmark>/<slide>.h5`` for each.
 
     Parameters
     ----------
-    tiles
-        Tiles file, cut by `stflow.wsi.tiles` or one of hest-bench's.
-    slide_file
-        The slide file: tiles whose barcodes or places it does not hold are refused.
+    results
+        Results folder; slide files and tiles files lie below it, and for a slide encoder its tile encoder's features.
+    benchmark, slides
+        Names.
     encoder
-        Name of a registered encoder.
-    out
-        Features file to write; whatever stands there is replaced, never added to.
+        Name of a registered encoder, with its variants.
+    weights
+        The weights file; None where the encoder needs none.
+    code
+        Hash of the code, recorded; features of other code are not taken over.
     batch_size
-        Tiles a batch.
+        Tiles a batch; None: a constant on the CPU, what fits on a GPU. One that does not fit is halved until it does.
     precision
         fp32, bf16 or fp16.
     threads
         CPU threads.
+    workers
+        Processes that read tiles; 0: a thread does it. An encoder without torch has none.
     device
         auto, cpu or cuda.
 
     Raises
     ------
-    IntegrityError
-        The tiles file is cut short, changed, or of other counts.
+    DataError
+        Slides that cannot be encoded, all of them named; `IntegrityError` if it is only one whose tiles are cut short,
+        changed, or of other counts. The other slides are done all the same.
     WeightsError
         The encoder's weights are missing or of another model.
+    ResourceError
+        No such device; not even one tile fits in its memory; the disk is full.
     """
-    from stflow.device import resolve, set_threads
-    from stflow.encoders import ENCODERS
+    from stflow.device import set_threads
 
     set_threads(threads)
-    spots = Spots.read(slide_file)
-    kind: type[Encoder] = ENCODERS.get(encoder)
-    model = kind(resolve(device) if kind.uses_torch else "cpu", precision)
-    with open_h5(tiles) as handle:
-        require_tiles(handle, tiles)
-        names, coords = barcodes(handle), handle["coords"][:].astype(np.int64)
-        centres = tile_centres(handle)
-        assert centres is not None  # require_tiles has seen it
-        require_known(names, spots, tiles)
-        _require_places(spots, names, coords, centres, tiles)
-        features, digest = _encode_blocks(model, handle["img"], batch_size, f"{encoder} {spots.name}", tiles)
-        recorded = handle.attrs.get("img_sha256")
-    if recorded is not None and str(recorded) != digest:
-        raise IntegrityError(f"{tiles}: the tiles' hash is not the one recorded. Delete it and run `tile` again.")
-    write_features(
-        out,
-        Features(
-            features=features,
-            barcodes=names,
-            coords=coords,
-            centres=centres,
-            encoder=encoder,
-            weights_sha256=model.weights_sha256,
-            transform=model.transform,
-            precision=precision,
-            tiles_sha256=digest,
-        ),
+    name, layout = EncoderName.parse(encoder), Layout(results)
+    model = create(encoder, device, precision, weights)
+    made = Made(encoder, model.weights_sha256, model.transform, precision, asked(model, batch_size), code)
+    job: SlideJob | TileJob = (
+        SlideJob(layout, benchmark, model, made, name.tiles)
+        if isinstance(model, SlideEncoder)
+        else TileJob(layout, benchmark, model, made, workers if model.uses_torch else 0, cuda=on_gpu(model))
     )
-
-
-def _require_places(spots: Spots, names: np.ndarray, coords: np.ndarray, centres: np.ndarray, path: Path) -> None:
-    """Each tile must hold its spot's centre as the slide file has it.
-
-    Raises
-    ------
-    IntegrityError
-        Tiles that were cut elsewhere, as from another version of the coordinates.
-    """
-    row = {name: index for index, name in enumerate(spots.barcodes)}
-    truth = spots.centres_px[[row[name] for name in names]]
-    half = np.abs(centres - coords).max(axis=1, keepdims=True) + 1
-    away = (np.abs(centres - truth) > half).any(axis=1)
-    if away.any():
-        raise IntegrityError(
-            f"slide {spots.name}: {away.sum()} of {len(names)} tiles of {path} do not hold their spot (first: "
-            f"{names[away][0]}). The tiles were cut for other coordinates: make tiles and counts from one source."
-        )
-
-
-def _encode_blocks(model: Encoder, images: Any, batch_size: int, what: str, path: Path) -> tuple[np.ndarray, str]:
-    """(N, D) float32 features of (N, px, px, 3) tiles, and the tiles' hash; progress to stderr.
-
-    Raises
-    ------
-    IntegrityError
-        A block cannot be read, or its features are not numbers.
-    """
-    n = len(images)
-    features = np.empty((n, model.dim), dtype=np.float32)
-    digest = hashlib.sha256()
-    begin = told = time.monotonic()
-    for start in range(0, n, batch_size):
+    failures: list[DataError] = []
+    for number, slide in enumerate(slides, 1):
         try:
-            block = images[start : start + batch_size]
-        except OSError as error:
-            raise IntegrityError(f"{path} is cut short ({error}): delete it and run `tile` again.") from error
-        tiles_digest(digest, block)
-        features[start : start + len(block)] = model.encode(block)
-        now = time.monotonic()
-        if now - told > _REPORT_S:
-            told = now
-            _tell(what, start + len(block), n, now - begin)
-    _tell(what, n, n, time.monotonic() - begin)
-    broken = ~np.isfinite(features).all(axis=1)
-    if broken.any():
-        raise IntegrityError(
-            f"{what}: {broken.sum()} of {n} tiles gave features that are not numbers (first: tile "
-            f"{np.flatnonzero(broken)[0]} of {path}). Use precision fp32."
-        )
-    return features, digest.hexdigest()
+            job.run(slide, f"{encoder} {slide} ({number} of {len(slides)})")
+        except DataError as error:
+            failures.append(error)
+            print(f"embed {encoder} {slide} ({number} of {len(slides)}): failed, see below", file=sys.stderr)
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        listed = "\n".join(f"  - {error}" for error in failures)
+        raise DataError(f"{len(failures)} of {len(slides)} slides have no features from {encoder}:\n{listed}")
 
 
-def _tell(what: str, done: int, total: int, seconds: float) -> None:
-    rate = done / max(seconds, 1e-9)
-    print(f"embed {what}: {done} of {total} tiles, {rate:.0f} tiles/s", file=sys.stderr, flush=True)
+def asked(model: Encoder, batch_size: int | None) -> int:
+    """Tiles a batch that are asked for; 0: to be found on the GPU, or a slide encoder's."""
+    if isinstance(model, SlideEncoder):
+        return 0
+    if batch_size is not None:
+        return batch_size
+    return 0 if on_gpu(model) else getattr(model, "cpu_batch", None) or CPU_BATCH

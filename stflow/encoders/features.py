@@ -2,7 +2,12 @@
 
 features  (N, D) float32        coords  (N, 2) int64 top-left corners, level-0 px
 barcodes  (N, 1) UTF-8          centres (N, 2) float64 spot centres, level-0 px
-attrs: schema, encoder, weights_sha256, transform, precision, tiles_sha256, n_expected, features_sha256
+attrs: schema, encoder (with its variants), weights_sha256, transform, precision, batch_size, batch_asked, code,
+       tiles_sha256, source_sha256, n_expected, features_sha256
+
+``batch_size`` is the size of the batches that were encoded, ``batch_asked`` what was asked for (0: chosen from the
+device's memory); a slide encoder has no batches. ``code`` is a hash of the code, ``source_sha256`` for a slide encoder
+the hash of what it read: features, corners and um/px.
 """
 
 from __future__ import annotations
@@ -30,6 +35,10 @@ class Features:
     transform: str
     precision: str
     tiles_sha256: str
+    batch_size: int = 0
+    batch_asked: int = 0
+    code: str = ""
+    source_sha256: str = ""
 
 
 def write_features(path: Path, table: Features) -> None:
@@ -47,7 +56,11 @@ def write_features(path: Path, table: Features) -> None:
             weights_sha256=table.weights_sha256,
             transform=table.transform,
             precision=table.precision,
+            batch_size=table.batch_size,
+            batch_asked=table.batch_asked,
+            code=table.code,
             tiles_sha256=table.tiles_sha256,
+            source_sha256=table.source_sha256,
             n_expected=len(table.barcodes),
             features_sha256=sha256_array(np.asarray(table.features, dtype=np.float32)),
         )
@@ -90,4 +103,9 @@ def read_features(path: Path) -> Features:
         transform=str(attrs["transform"]),
         precision=str(attrs["precision"]),
         tiles_sha256=str(attrs["tiles_sha256"]),
+        # Files of earlier versions do not say these.
+        batch_size=int(attrs.get("batch_size", 0)),
+        batch_asked=int(attrs.get("batch_asked", 0)),
+        code=str(attrs.get("code", "")),
+        source_sha256=str(attrs.get("source_sha256", "")),
     )
