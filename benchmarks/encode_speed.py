@@ -187,9 +187,9 @@ def start(folder: Path, encoder: str, weights: Path | None, job: dict[str, Any])
 def speed(folder: Path, encoder: str, weights: Path | None, job: dict[str, Any]) -> dict[str, Any]:
     """Tiles a second of every round, the job's and the bare encoder's."""
     from stflow.device import set_threads
-    from stflow.encoders import extract
+    from stflow.embedding import extract
+    from stflow.embedding.features import read_features
     from stflow.encoders.create import create
-    from stflow.encoders.features import read_features
     from stflow.layout import Layout
 
     set_threads(job["threads"])
@@ -248,7 +248,7 @@ def memory(folder: Path, encoder: str, job: dict[str, Any]) -> dict[str, Any]:
     """Most memory of a process that does one slide, MB, and what it held before."""
     import h5py  # noqa: F401
 
-    from stflow.encoders.extract import make_features
+    from stflow.embedding.extract import make_features
 
     if job["workers"]:
         import torch  # noqa: F401

@@ -176,7 +176,7 @@ def embed(
     device: Device = "auto",
 ) -> None:
     """Turn the tiles of some slides into features; what an earlier, killed run has done is not done again."""
-    from stflow.encoders.extract import make_features
+    from stflow.embedding.extract import make_features
 
     make_features(
         results,

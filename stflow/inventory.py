@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stflow.data.formats import FORMATS
+from stflow.data.hub.manifest import repository
 from stflow.data.splits import STUDY, Manifest
 from stflow.encoders import ENCODERS
+from stflow.encoders.base import Encoder, Weights
 from stflow.encoders.names import DIHEDRAL, STAINS
 from stflow.errors import RegistryError
 from stflow.models import METHODS
@@ -20,7 +23,7 @@ KINDS = ("datasets", "encoders", "methods", "variants", "formats")
 
 #: What the heads of columns leave unsaid.
 _NOTES = {
-    "encoders": "D: features. M: million parameters. px: side of the network's input. tile: size; normalisation.\n"
+    "encoders": "here: its weights are in results/weights. D: features. M: million parameters. px: side of the network's input. tile: size; normalisation.\n"
     f"Every encoder of tiles also has the variants +{' or +'.join(STAINS)}, and +{DIHEDRAL}.",
 }
 
@@ -78,11 +81,19 @@ _ACCESS: dict[object, str] = {
 }
 
 
+def _access(weights: Weights | Path | None) -> str:
+    """Whether an encoder's weights are here, below the default results folder, and if not how they are come by."""
+    from stflow.config import Config
+
+    if weights is None:
+        return "open"
+    if Config().weights_path(weights).is_file():
+        return "here"
+    return "not there" if isinstance(weights, Path) else _ACCESS[repository(weights.repository).gated]
+
+
 def _encoders() -> tuple[list[Column], Iterable[list[object]]]:
     from rich.table import Column
-
-    from stflow.data.hub.manifest import repository
-    from stflow.encoders.base import Encoder
 
     rows: list[list[object]] = []
     for name in ENCODERS.names():
@@ -90,7 +101,7 @@ def _encoders() -> tuple[list[Column], Iterable[list[object]]]:
         millions = (
             "-" if encoder.n_params is None else f"{encoder.n_params / 1e6:.{1 if encoder.n_params < 1e8 else 0}f}"
         )
-        access = _ACCESS[repository(encoder.weights.repository).gated] if encoder.weights else "open"
+        access = _access(encoder.weights)
         variants = ", ".join(f"+{variant}" for variant in encoder.variants) or "-"
         transform = encoder.transform.replace(" normalisation", "")
         rows.append([name, encoder.dim, millions, encoder.input_px, access, encoder.licence, transform, variants])

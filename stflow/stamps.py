@@ -30,7 +30,7 @@ STAGES: Mapping[str, str] = {
     "counts": "stflow.data.counts",
     "tile": "stflow.wsi.tiles",
     "tissue": "stflow.wsi.tissue_picture",
-    "embed": "stflow.encoders.extract",
+    "embed": "stflow.embedding.extract",
     "splits": "stflow.data.split_record",
     "genes": "stflow.data.genes",
     "audit": "stflow.data.audit",

@@ -151,7 +151,7 @@ def own_fault(results: Path, path: Path) -> str:
         if kind == "tiles" and path.suffix == ".h5":
             return _tiles_fault(path)
         if kind == "features" and path.suffix == ".h5":
-            from stflow.encoders.features import read_features
+            from stflow.embedding.features import read_features
 
             read_features(path)
         if path.name == "predictions.h5ad":

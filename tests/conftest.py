@@ -1,4 +1,4 @@
-"""A slide small enough for every test: tissue on glass, spots on and off it, in HEST-1k's layout."""
+"""A slide small enough for every test: tissue on glass, spots on and off it, in HEST-1k's layout; a small encoder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from scipy import sparse
+
+from stflow.encoders import ENCODERS
+from stflow.encoders.base import Encoder
 
 
 @dataclass(frozen=True)
@@ -126,3 +130,41 @@ def _indented(code: str) -> str:
     import textwrap
 
     return textwrap.indent(textwrap.dedent(code).strip() + "\n", "    ")
+
+
+class Corners(Encoder):
+    """Ten numbers that a turn or a mirroring of the tile changes; it counts its batches."""
+
+    name: ClassVar[str] = "corners"
+    dim = 10
+    transform = "none"
+    licence: ClassVar[str] = "MIT"
+    uses_torch: ClassVar[bool] = False
+    sizes: ClassVar[list[int]] = []
+
+    @property
+    def weights_sha256(self) -> str:
+        return "0" * 64
+
+    def encode(self, tiles: Any) -> np.ndarray:
+        type(self).sizes.append(len(tiles))
+        values = np.asarray(tiles).reshape(len(tiles), -1)[:, : self.dim * 31 : 31].astype(np.float32)
+        return values * np.float32(1 / 3)
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Encoder]], type[Encoder]]:
+    """Make an encoder known by its name for the length of a test."""
+
+    def add(kind: type[Encoder]) -> type[Encoder]:
+        monkeypatch.setitem(ENCODERS._added, kind.name, kind)
+        return kind
+
+    return add
+
+
+@pytest.fixture
+def corners(register: Callable[[type[Encoder]], type[Encoder]]) -> type[Corners]:
+    Corners.sizes.clear()
+    register(Corners)
+    return Corners

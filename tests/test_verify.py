@@ -10,7 +10,7 @@ import pytest
 from stflow.cli import main
 from stflow.data.hub.lock import Entry, Lock, git_sha1, write_lock
 from stflow.data.hub.request import Wanted, to_json
-from stflow.encoders.features import Features, write_features
+from stflow.embedding.features import Features, write_features
 from stflow.errors import DataError, IntegrityError
 from stflow.io import sha256_file, write_json
 from stflow.verify import LEDGER, read_ledger, verify

@@ -185,7 +185,7 @@ def read_slide(path: Path, features: Mapping[str, Path] | None = None) -> Slide:
 
 
 def _join(slide: Slide, encoder: str, path: Path) -> Slide:
-    from stflow.encoders.features import read_features
+    from stflow.embedding.features import read_features
 
     table = read_features(path)
     row = {barcode: index for index, barcode in enumerate(slide.barcodes)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from stflow.encoders.base import Encoder
+from stflow.encoders.base import Encoder, Weights
 from stflow.encoders.weights import load_strict, read_state
 from stflow.errors import DataError, WeightsError
 
@@ -94,7 +94,7 @@ class NetworkEncoder(Encoder):
     def _published_sha256(self) -> str | None:
         from stflow.data.hub.manifest import repository
 
-        if self.weights is None:
+        if not isinstance(self.weights, Weights):
             return None
         place = repository(self.weights.repository)
         known = place.known.get(place.files[self.weights.file])
@@ -103,7 +103,7 @@ class NetworkEncoder(Encoder):
     def _how_to_get_them(self) -> str:
         from stflow.data.hub.manifest import repository
 
-        if self.weights is None:
+        if not isinstance(self.weights, Weights):
             return "See `stflow list encoders`."
         place = repository(self.weights.repository)
         return (

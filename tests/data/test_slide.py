@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from stflow.data.slide import Slide, read_slide, write_slide
-from stflow.encoders.features import Features, read_features, write_features
+from stflow.embedding.features import Features, read_features, write_features
 from stflow.errors import GeneError, IntegrityError
 
 N, G = 12, 7

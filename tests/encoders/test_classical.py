@@ -126,4 +126,4 @@ def test_registered_encoders_say_what_they_are() -> None:
         assert encoder.name == name
         assert encoder.dim > 0
         assert encoder.licence
-        assert not encoder.gated
+        assert encoder.weights is None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stflow.data.slide import Slide, write_slide
-from stflow.encoders.features import Features, write_features
+from stflow.embedding.features import Features, write_features
 from stflow.errors import RunFailed
 from stflow.layout import Layout
 from stflow.models.base import Fit, Method, SettingsBase, Task

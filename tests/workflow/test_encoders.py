@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stflow.data.demo import make_slide
-from stflow.encoders.features import read_features
+from stflow.embedding.features import read_features
 from stflow.layout import Layout
 
 pytestmark = pytest.mark.workflow

@@ -2,8 +2,8 @@
 
 Features depend on the tiles, the encoder, the precision, the size of a batch and the kind of processor, and on nothing
 else: batches are cut from a slide's first tile on, and on a GPU the last one is filled up. So work of an earlier run
-that agrees in these is taken over and gives the same bytes: whole slides (`stflow.encoders.kept`) and the blocks of one
-that was under way (`stflow.encoders.blocks`).
+that agrees in these is taken over and gives the same bytes: whole slides (`stflow.embedding.kept`) and the blocks of
+one that was under way (`stflow.embedding.blocks`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stflow.embedding.batch_size import CPU_BATCH
+from stflow.embedding.made_from import Made, on_gpu
+from stflow.embedding.slide_job import SlideJob
+from stflow.embedding.tile_job import TileJob
 from stflow.encoders.base import Encoder, SlideEncoder
-from stflow.encoders.batch_size import CPU_BATCH
 from stflow.encoders.create import create
-from stflow.encoders.made_from import Made, on_gpu
 from stflow.encoders.names import EncoderName
-from stflow.encoders.slide_job import SlideJob
-from stflow.encoders.tile_job import TileJob
 from stflow.errors import DataError
 from stflow.layout import Layout
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from stflow.data.slide import read_slide
-from stflow.encoders import batches, extract, tile_job
+from stflow.embedding import batches, extract, tile_job
+from stflow.embedding.features import read_features
 from stflow.encoders.base import Encoder, SlideEncoder
 from stflow.encoders.classical import Classical
-from stflow.encoders.features import read_features
 from stflow.errors import DataError, IntegrityError, ResourceError, WeightsError
 from stflow.io import sha256_array
 
@@ -204,7 +204,7 @@ def test_a_full_disk_leaves_no_features_and_the_next_run_works(
 ) -> None:
     code = f"""
         from pathlib import Path
-        from stflow.encoders.extract import make_features
+        from stflow.embedding.extract import make_features
         make_features(Path({str(bench.results)!r}), "B", ["S1"], "classical", weights=None, code="c0de",
                       batch_size=7, precision="fp32", threads=1, workers=0, device="cpu")
         """
@@ -297,7 +297,7 @@ def test_without_torch_nothing_of_it_is_loaded(bench: Any) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from stflow.encoders.extract import make_features
+from stflow.embedding.extract import make_features
 make_features(Path({str(bench.results)!r}), "B", ["S1"], "classical+reinhard+dihedral", weights=None, code="",
               batch_size=None, precision="fp32", threads=1, workers=2, device="auto")
 print("torch" in sys.modules)

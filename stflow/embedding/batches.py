@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from stflow.encoders.blocks import BlockFile
+from stflow.embedding.blocks import BlockFile
 from stflow.errors import DataError, IntegrityError
 from stflow.io import open_h5
 from stflow.wsi.tile_store import tiles_digest

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from stflow.encoders.batch_size import fitting
-from stflow.encoders.features import read_features
+from stflow.embedding.batch_size import fitting
+from stflow.embedding.features import read_features
 from stflow.errors import ResourceError
 
 MIB = 1 << 20
@@ -144,7 +144,7 @@ def test_one_tile_that_does_not_fit_is_an_error(bench: Any, tight: Any, monkeypa
 
 def test_on_a_gpu_the_size_is_found_once_a_job(three: Any, tight: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The device's part is played: nothing is asked for, the memory is a made one."""
-    from stflow.encoders import extract, tile_job
+    from stflow.embedding import extract, tile_job
 
     trials = []
 

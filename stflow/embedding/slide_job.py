@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from stflow.device import is_out_of_memory
+from stflow.embedding.features import read_features
+from stflow.embedding.kept import Kept
+from stflow.embedding.made_from import Made, Place, about, require_finite, require_shape, table_of
 from stflow.encoders.base import SlideEncoder
-from stflow.encoders.features import read_features
-from stflow.encoders.kept import Kept
-from stflow.encoders.made_from import Made, Place, about, require_finite, require_shape, table_of
 from stflow.errors import ResourceError
 from stflow.io import sha256_array
 from stflow.layout import Layout

@@ -2,7 +2,7 @@
 
 The workflow deletes the outputs of a job that fails, those of its finished slides too. So a features file is written
 here first and then linked to its place: a second name of one file, which takes no room. The next run looks here before
-it encodes anything. The working file of a slide that is under way lies here as well (`stflow.encoders.blocks`).
+it encodes anything. The working file of a slide that is under way lies here as well (`stflow.embedding.blocks`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stflow.encoders.features import Features, read_features, write_features
+from stflow.embedding.features import Features, read_features, write_features
 from stflow.errors import IntegrityError
 
 

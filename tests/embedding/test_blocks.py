@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stflow.encoders import blocks as module
-from stflow.encoders.blocks import BlockFile, recorded_batch
+from stflow.embedding import blocks as module
+from stflow.embedding.blocks import BlockFile, recorded_batch
 
 N, DIM, BATCH = 10, 3, 4
 FEATURES = np.random.default_rng(0).normal(size=(N, DIM)).astype(np.float32)
@@ -110,7 +110,7 @@ def test_a_full_disk_is_told(tmp_path: Path, full_disk: Callable[[str, int], str
     code = f"""
         import numpy as np
         from pathlib import Path
-        from stflow.encoders.blocks import BlockFile
+        from stflow.embedding.blocks import BlockFile
         with BlockFile(Path({str(tmp_path / "b")!r}), {{}}, 100, 100, 10) as blocks:
             for index in range(10):
                 blocks.add(bytes(32), np.zeros((10, 100), np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stflow.encoders.progress import Progress
+from stflow.embedding.progress import Progress
 
 
 class Clock:

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from stflow.device import is_out_of_memory
-from stflow.encoders.base import Encoder
-from stflow.encoders.batch_size import CPU_BATCH, CudaMemory, HostMemory, Memory, fitting
-from stflow.encoders.batches import hash_tiles, read_blocks, read_tiles, worker_died
-from stflow.encoders.blocks import BlockFile, recorded_batch
-from stflow.encoders.kept import Kept
-from stflow.encoders.made_from import (
+from stflow.embedding.batch_size import CPU_BATCH, CudaMemory, HostMemory, Memory, fitting
+from stflow.embedding.batches import hash_tiles, read_blocks, read_tiles, worker_died
+from stflow.embedding.blocks import BlockFile, recorded_batch
+from stflow.embedding.kept import Kept
+from stflow.embedding.made_from import (
     Made,
     Place,
     about,
@@ -28,7 +27,8 @@ from stflow.encoders.made_from import (
     require_shape,
     table_of,
 )
-from stflow.encoders.progress import Progress
+from stflow.embedding.progress import Progress
+from stflow.encoders.base import Encoder
 from stflow.errors import IntegrityError, ResourceError
 from stflow.io import open_h5
 from stflow.layout import Layout

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from stflow.encoders.batches import ahead
+from stflow.embedding.batches import ahead
 
 
 def numbers(count: int, taken: list[int] | None = None) -> Generator[int, None, None]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stflow.embedding.features import Features
 from stflow.encoders.base import Encoder
-from stflow.encoders.features import Features
 from stflow.errors import DataError, IntegrityError
 from stflow.wsi.tiles import Spots
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import pytest
 
-from stflow.encoders import ENCODERS
-from stflow.encoders.base import Encoder
-from stflow.encoders.extract import make_features
-from stflow.encoders.features import Features, read_features
+from stflow.embedding.extract import make_features
+from stflow.embedding.features import Features, read_features
 from stflow.layout import Layout
 
 BENCHMARK = "B"
@@ -82,41 +79,3 @@ def three(bench: Bench, make_slide: Callable[..., Any]) -> Bench:
     for seed, name in enumerate(("S2", "S3"), 1):
         put_slide(bench.results, make_slide(name=name, seed=seed))
     return bench
-
-
-class Corners(Encoder):
-    """Ten numbers that a turn or a mirroring of the tile changes; it counts its batches."""
-
-    name: ClassVar[str] = "corners"
-    dim = 10
-    transform = "none"
-    licence: ClassVar[str] = "MIT"
-    uses_torch: ClassVar[bool] = False
-    sizes: ClassVar[list[int]] = []
-
-    @property
-    def weights_sha256(self) -> str:
-        return "0" * 64
-
-    def encode(self, tiles: Any) -> np.ndarray:
-        type(self).sizes.append(len(tiles))
-        values = np.asarray(tiles).reshape(len(tiles), -1)[:, : self.dim * 31 : 31].astype(np.float32)
-        return values * np.float32(1 / 3)
-
-
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Encoder]], type[Encoder]]:
-    """Make an encoder known by its name for the length of a test."""
-
-    def add(kind: type[Encoder]) -> type[Encoder]:
-        monkeypatch.setitem(ENCODERS._added, kind.name, kind)
-        return kind
-
-    return add
-
-
-@pytest.fixture
-def corners(register: Callable[[type[Encoder]], type[Encoder]]) -> type[Corners]:
-    Corners.sizes.clear()
-    register(Corners)
-    return Corners

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from stflow.encoders import kept as kept_module
-from stflow.encoders.features import read_features
+from stflow.embedding import kept as kept_module
+from stflow.embedding.features import read_features
 from stflow.errors import IntegrityError
 
 

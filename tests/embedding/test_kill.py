@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from stflow.encoders import ENCODERS
 from stflow.encoders.base import Encoder
-from stflow.encoders.extract import make_features
+from stflow.embedding.extract import make_features
 
 blocks = []
 
