@@ -50,6 +50,7 @@ class NetworkEncoder(Encoder):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     key: ClassVar[str] = ""
     channels_last: ClassVar[bool] = False
+    # On one core transformers are as fast with 1 as with 16; convolutions lose a tenth below 4 and above 32.
     cpu_batch: ClassVar[int] = 8
 
     @classmethod
