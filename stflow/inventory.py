@@ -23,7 +23,8 @@ KINDS = ("datasets", "encoders", "methods", "variants", "formats")
 
 #: What the heads of columns leave unsaid.
 _NOTES = {
-    "encoders": "here: its weights are in results/weights. D: features. M: million parameters. px: side of the network's input. tile: size; normalisation.\n"
+    "encoders": "here: its weights are in results/weights. D: features. M: million parameters. px: side of the "
+    "network's input. tile: size; normalisation.\n"
     f"Every encoder of tiles also has the variants +{' or +'.join(STAINS)}, and +{DIHEDRAL}.",
 }
 

@@ -30,6 +30,7 @@ NAMES_ONLY = frozenset(
         "stflow.config",
         "stflow.config_sections",
         "stflow.data.formats",
+        "stflow.data.hub.manifest",
         "stflow.encoders",
         "stflow.errors",
         "stflow.layout",

@@ -56,7 +56,7 @@ def test_a_misspelt_setting_of_a_method_is_told() -> None:
 def test_unknown_methods_encoders_benchmarks_and_variants_are_told() -> None:
     with pytest.raises(ConfigError, match=r"no method 'rigde'.*Did you mean 'ridge'"):
         config.validate({"methods": ["rigde"]})
-    with pytest.raises(ConfigError, match="no encoder 'unii'"):
+    with pytest.raises(ConfigError, match=r"encoders: no 'unii'.*Did you mean 'uni'"):
         config.validate({"encoders": ["unii"]})
     with pytest.raises(ConfigError, match="no split manifest at"):
         config.validate({"benchmarks": {"nowhere": {}}})

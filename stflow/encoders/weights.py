@@ -210,7 +210,11 @@ def load_strict(
             "another model's file, or another release of it: see where this encoder's is with `stflow list encoders`."
         )
     network.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in state.items()},
+        # Copied: a network that hangs on a mapped file breaks with it, and lies in memory as the file happens to.
+        {
+            name: value.to(torch.float32 if value.is_floating_point() else None, copy=True)
+            for name, value in state.items()
+        },
         strict=True,
         assign=True,
     )

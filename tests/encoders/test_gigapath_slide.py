@@ -215,9 +215,9 @@ def test_corners_that_are_not_numbers_are_refused() -> None:
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     slide = (*make_slide(3), PX)
-    with pytest.raises(WeightsError, match=r"missing: no file was given.*slide_encoder\.pth"):
+    with pytest.raises(WeightsError, match=r"missing: no file was given"):
         GigaPathSlide().encode_slide(*slide)
-    with pytest.raises(WeightsError, match=r"missing: .*absent\.pth is not there"):
+    with pytest.raises(WeightsError, match=r"absent\.pth is not there"):
         GigaPathSlide(weights=tmp_path / "absent.pth").encode_slide(*slide)
 
 
@@ -238,9 +238,9 @@ def test_other_weights_are_refused_by_name(weights: Path, tmp_path: Path) -> Non
     with pytest.raises(WeightsError) as caught:
         load_network(changed(weights, tmp_path / "w.pth", change))
     message = str(caught.value)
-    assert "1 missing: norm.bias" in message
-    assert "1 of another shape: patch_embed.proj.weight (1536, 1536) for (768, 1536)" in message
-    assert re.search(r"20 unexpected: decoder\.00, .*decoder\.07, \.\.\.", message)
+    assert "1 missing (norm.bias)" in message
+    assert "1 of another shape (patch_embed.proj.weight (1536, 1536) for (768, 1536))" in message
+    assert re.search(r"20 unexpected \(decoder\.00, .*decoder\.07 and 12 more\)", message)
     assert "decoder.08" not in message
     assert "w.pth" in message
 
@@ -266,7 +266,7 @@ class Payload:
 def test_a_file_that_brings_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path, marker = tmp_path / "w.pth", tmp_path / "ran"
     torch.save({"model": {"norm.bias": Payload(marker)}}, path)
-    with pytest.raises(WeightsError, match="not a file of weights alone"):
+    with pytest.raises(WeightsError, match="which reading it would run: refused"):
         load_network(path)
     assert not marker.exists()
     call, arguments = Payload(marker).__reduce__()
@@ -278,14 +278,14 @@ def test_a_file_that_brings_code_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_weights_cut_short_are_refused(weights: Path, tmp_path: Path, share: float) -> None:
     path, whole = tmp_path / "w.pth", weights.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(WeightsError, match=r"w\.pth is not a file of weights alone, or is cut short"):
+    with pytest.raises(WeightsError, match=r"w\.pth cannot be read as weights .*cut short"):
         load_network(path)
 
 
 @pytest.mark.parametrize("held", [{"state_dict": {}}, [1, 2], {"model": {"norm.bias": 3}}])
 def test_other_containers_are_refused(held: Any, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match='holds no tensors under "model"'):
+    with pytest.raises(WeightsError, match="has no 'model'|entries are no tensors"):
         load_network(tmp_path / "w.pth")
 
 

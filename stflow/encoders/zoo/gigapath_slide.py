@@ -13,7 +13,6 @@ The paper of STFlow names a ``12l1536d`` encoder. Its weights were never publish
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,19 +20,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from stflow.encoders.base import SlideEncoder, Weights
+from stflow.encoders.weights import load_strict, read_state
 from stflow.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
-    import torch
-
     from stflow.encoders.longnet import LongNet
 
 #: Side of a cell of the grid of positions, px; um/px of the slides of pretraining.
 CELL_PX, PRETRAINING_MPP = 256, 0.5
 #: Size of the tile encoder's features.
 _IN_DIM = 1536
-#: Names that a message gives of each kind.
-_NAMED = 8
 
 
 class GigaPathSlide(SlideEncoder):
@@ -130,7 +126,7 @@ class GigaPathSlide(SlideEncoder):
 
 
 def load_network(path: Path | None) -> LongNet:
-    """The network of the published size with the weights of ``path``, in evaluation mode.
+    """The network of the published size with the weights of ``path``, a file as ``slide_encoder.pth``.
 
     Raises
     ------
@@ -141,61 +137,11 @@ def load_network(path: Path | None) -> LongNet:
 
     from stflow.encoders.longnet import LongNet
 
+    if path is None:
+        raise WeightsError(
+            f"encoder {GigaPathSlide.name}: its weights are missing: no file was given. See `stflow list encoders`."
+        )
     with torch.device("meta"):
         network = LongNet()
-    state = _read_state(path)
-    _require_same(network.state_dict(), state, path)
-    # Copied, so that the network does not hang on the file that it was mapped from.
-    own = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
-    network.load_state_dict(own, strict=True, assign=True)
-    return network.eval()
-
-
-def _read_state(path: Path | None) -> dict[str, torch.Tensor]:
-    """Tensors by name of a file as ``slide_encoder.pth``: an archive of ``{"model": tensors}``. Runs none of its code.
-
-    Raises
-    ------
-    WeightsError
-        Missing, cut short, or holding anything but tensors.
-    """
-    import torch
-
-    where = "They are slide_encoder.pth of prov-gigapath/prov-gigapath."
-    if path is None or not path.is_file():
-        what = "no file was given" if path is None else f"{path} is not there"
-        raise WeightsError(f"encoder {GigaPathSlide.name}: its weights are missing: {what}. {where}")
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"encoder {GigaPathSlide.name}: {path} is not a file of weights alone, or is cut short "
-            f"({str(error).partition(chr(10))[0]}). Download it again. {where}"
-        ) from error
-    state = held.get("model") if isinstance(held, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f'encoder {GigaPathSlide.name}: {path} holds no tensors under "model". {where}')
-    return state
-
-
-def _require_same(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], path: Path | None) -> None:
-    """Raise a `WeightsError` that names what is missing from ``state``, too much in it, or of another shape."""
-    kinds = {
-        "missing": sorted(own.keys() - state.keys()),
-        "unexpected": sorted(state.keys() - own.keys()),
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
-        ],
-    }
-    wrong = [
-        f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
-        for kind, names in kinds.items()
-        if names
-    ]
-    if wrong:
-        raise WeightsError(
-            f"encoder {GigaPathSlide.name}: the tensors of {path} are not those of its network; {'; '.join(wrong)}. "
-            "It takes slide_encoder.pth of prov-gigapath/prov-gigapath, the encoder of 12 layers and 768 numbers."
-        )
+    load_strict(network, read_state(path, "model"), path, GigaPathSlide.name)
+    return network
