@@ -174,6 +174,7 @@ def embed(
     threads: Threads = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read tiles; 0: a thread does.")] = 0,
     device: Device = "auto",
+    only_keep: Annotated[bool, typer.Option("--only-keep", help="Leave the files in .kept for a later job.")] = False,
 ) -> None:
     """Turn the tiles of some slides into features; what an earlier, killed run has done is not done again."""
     from stflow.embedding.extract import make_features
@@ -190,6 +191,7 @@ def embed(
         threads=threads,
         workers=workers,
         device=device,
+        only_keep=only_keep,
     )
 
 

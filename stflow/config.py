@@ -76,7 +76,7 @@ class _Config(Model):
         description="Python files to load first: encoders, methods and formats that they register are names like any",
     )
     encoders: list[str] = Field(
-        default_factory=lambda: ["efficientnet_lite0"],
+        default_factory=lambda: ["ciga", "uni", "gigapath", "gigapath_slide"],
         min_length=1,
         description="encoders to run: `encoder`, or with variants `encoder+variant` (`stflow list encoders`)",
     )

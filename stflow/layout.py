@@ -100,6 +100,14 @@ class Layout:
     def features(self, encoder: str, benchmark: str, slide: str) -> Path:
         return self.results / "features" / encoder / benchmark / f"{slide}.h5"
 
+    def features_part(self, encoder: str, benchmark: str, part: str) -> Path:
+        """Mark that a job of several slides is through; their features wait beside it, in ``.kept``."""
+        return self.results / "features" / encoder / benchmark / ".parts" / part
+
+    def kept_features(self, encoder: str, benchmark: str, slide: str) -> Path:
+        """A second name of a features file, which the workflow does not know and so does not delete."""
+        return self.results / "features" / encoder / benchmark / ".kept" / f"{slide}.h5"
+
     def genes(self, benchmark: str, dataset: str, protocol: str) -> Path:
         return self.results / "genes" / benchmark / dataset / f"{protocol}.json"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,21 +21,6 @@ if TYPE_CHECKING:
 _SLIDES_PER_GPU_JOB = 8
 _GPU_WORKERS = 4
 _MEMORY_MB = 8000
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Slides of one benchmark that one job encodes."""
-
-    encoder: str
-    benchmark: str
-    number: int
-    slides: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """A rule's name."""
-        return re.sub(r"\W", "_", f"{self.encoder}_{self.benchmark}_{self.number}")
 
 
 class EncoderPlan:
@@ -86,17 +69,9 @@ class EncoderPlan:
         configured = self.config.embedding.slides_per_job
         return configured if configured is not None else (_SLIDES_PER_GPU_JOB if self.uses_gpu(encoder) else 1)
 
-    def one_slide_a_job(self) -> list[str]:
-        """Encoders whose slides are a job each."""
-        return [name for name in self.names if self.slides_per_job(name) == 1]
-
-    def shards(self, encoder: str, benchmark: str, slides: Sequence[str]) -> list[Shard]:
-        """Jobs of several slides each; none where every slide is a job of its own."""
-        size = self.slides_per_job(encoder)
-        if size == 1:
-            return []
-        parts = [tuple(slides[start : start + size]) for start in range(0, len(slides), size)]
-        return [Shard(encoder, benchmark, number, part) for number, part in enumerate(parts)]
+    def sharing(self, shared: bool) -> list[str]:
+        """Encoders whose slides share jobs, or those whose slides are a job each."""
+        return [name for name in self.names if (self.slides_per_job(name) > 1) == shared]
 
 
 def wanted_weights(config: _Config, names: Iterable[EncoderName]) -> list[Wanted]:

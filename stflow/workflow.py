@@ -21,11 +21,11 @@ from stflow.data.hub.lock import write_commit
 from stflow.data.hub.request import Wanted, to_json
 from stflow.data.official import require_official_folds
 from stflow.data.sources import BRINGS_GENE_LISTS, DEMO_SLIDE_FILES, DEMO_TASK_FILES, HER2ST_SECTION_FILES
-from stflow.data.splits import Fold
+from stflow.data.splits import Fold, Manifest
 from stflow.layout import Group, Layout, Run
 from stflow.models import METHODS
 from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
-from stflow.plan_encoders import EncoderPlan, Shard, refuse_missing_weights
+from stflow.plan_encoders import EncoderPlan, refuse_missing_weights
 from stflow.provenance import write_if_changed
 from stflow.shell import relative
 
@@ -71,6 +71,7 @@ class Plan:
         self.layout = Layout(config.results)
         # A slide's paths are asked for by every run of its dataset.
         self._slide, self._features = cache(self.layout.slide), cache(self.layout.features)
+        self._parts: dict[tuple[str, int], dict[str, list[str]]] = {}
         self._manifests = {name: config.manifest(name) for name in config.benchmarks}
         self.formats: dict[str, SlideFormat] = {
             name: FORMATS.get(entry.format)(config.root(name)) for name, entry in config.benchmarks.items()
@@ -324,14 +325,20 @@ class Plan:
         """Features files of these slides."""
         return [self._features(encoder, benchmark, slide) for slide in slides]
 
-    def shards(self) -> list[Shard]:
-        """Jobs that encode several slides at once."""
-        return [
-            shard
-            for encoder in self.encoders.names
-            for benchmark in self.config.benchmarks
-            for shard in self.encoders.shards(encoder, benchmark, self.slides(benchmark))
-        ]
+    def parts(self, encoder: str, benchmark: str) -> dict[str, list[str]]:
+        """Name -> slides of every job that encodes several: neighbours in their dataset's manifest.
+
+        Which datasets the configuration runs does not matter, so that one more of them makes no features anew.
+        """
+        size = self.encoders.slides_per_job(encoder)
+        if (benchmark, size) not in self._parts:
+            self._parts[benchmark, size] = _parts(self._manifests[benchmark], size)
+        return self._parts[benchmark, size]
+
+    def part_of(self, encoder: str, benchmark: str, slide: str) -> Path:
+        """The mark of the job that encodes a slide with others."""
+        name = next(name for name, slides in self.parts(encoder, benchmark).items() if slide in slides)
+        return self.layout.features_part(encoder, benchmark, name)
 
     def encoded_from(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """What an encoder reads of each slide: its tiles, or their features from the encoder below."""
@@ -467,6 +474,18 @@ class Plan:
     def gpus(self, kind: type[Method]) -> int:
         """GPUs that a job of this method asks the scheduler for."""
         return int(self.device(kind) != "cpu")
+
+
+def _parts(manifest: Manifest, size: int) -> dict[str, list[str]]:
+    """Slides of a manifest by the dataset that holds their files, ``size`` together."""
+    homes: dict[str, list[str]] = {}
+    for slide in dict.fromkeys(slide for dataset in manifest.datasets() for slide in manifest.slides(dataset)):
+        homes.setdefault(manifest.dataset_of(slide), []).append(slide)
+    return {
+        f"{dataset}.{start // size}": slides[start : start + size]
+        for dataset, slides in homes.items()
+        for start in range(0, len(slides), size)
+    }
 
 
 def _describe(fold: Fold) -> str:

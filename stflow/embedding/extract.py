@@ -36,6 +36,7 @@ def make_features(
     threads: int,
     workers: int,
     device: str,
+    only_keep: bool = False,
 ) -> None:
     """Encode the tiles of some slides and write ``features/<encoder>/<benchmark>/<slide>.h5`` for each.
 
@@ -61,6 +62,8 @@ def make_features(
         Processes that read tiles; 0: a thread does it. An encoder without torch has none.
     device
         auto, cpu or cuda.
+    only_keep
+        Leave the features files in ``.kept``, from where a later job puts each in its place.
 
     Raises
     ------
@@ -79,9 +82,9 @@ def make_features(
     model = create(encoder, device, precision, weights)
     made = Made(encoder, model.weights_sha256, model.transform, precision, asked(model, batch_size), code)
     job: SlideJob | TileJob = (
-        SlideJob(layout, benchmark, model, made, name.tiles)
+        SlideJob(layout, benchmark, model, made, name.tiles, only_keep)
         if isinstance(model, SlideEncoder)
-        else TileJob(layout, benchmark, model, made, workers if model.uses_torch else 0, cuda=on_gpu(model))
+        else TileJob(layout, benchmark, model, made, workers if model.uses_torch else 0, on_gpu(model), only_keep)
     )
     failures: list[DataError] = []
     for number, slide in enumerate(slides, 1):

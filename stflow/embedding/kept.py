@@ -27,9 +27,12 @@ class Kept:
     ----------
     out
         Where its features file is looked for.
+    only
+        Keep it, and leave it to a later job to put it in its place.
     """
 
     out: Path
+    only: bool = False
 
     @property
     def file(self) -> Path:
@@ -74,6 +77,9 @@ class Kept:
 
         The workflow takes an output that is older than its inputs for stale. The working file is not needed any more.
         """
+        if self.only:
+            self.blocks.unlink(missing_ok=True)
+            return
         os.utime(self.file)
         partial = self.out.with_name(f".{self.out.stem}.{os.getpid()}.partial{self.out.suffix}")
         partial.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ class SlideJob:
     model: SlideEncoder
     made: Made
     tiles_name: str
+    only_keep: bool = False
 
     def run(self, slide: str, what: str) -> None:
         """Write one slide's features file."""
@@ -35,7 +36,7 @@ class SlideJob:
         mpp = Spots.read(self.layout.slide(self.benchmark, slide)).mpp
         place = Place(source.barcodes, source.coords, source.centres)
         source_sha256 = sha256_array(source.features, source.coords, np.array([mpp]))
-        kept = Kept(self.layout.features(self.made.encoder, self.benchmark, slide))
+        kept = Kept(self.layout.features(self.made.encoder, self.benchmark, slide), self.only_keep)
         table = kept.find({**asdict(self.made), "source_sha256": source_sha256, "tiles_sha256": source.tiles_sha256})
         if table is not None and place.agrees(table):
             kept.place()

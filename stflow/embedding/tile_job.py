@@ -49,6 +49,7 @@ class TileJob:
     made: Made
     workers: int
     cuda: bool
+    only_keep: bool = False
     memory: Memory = field(init=False)
     batch_size: int | None = field(init=False)  # None: not chosen yet
 
@@ -59,7 +60,7 @@ class TileJob:
     def run(self, slide: str, what: str) -> None:
         """Write one slide's features file."""
         tiles = self.layout.tiles(self.benchmark, slide)
-        kept = Kept(self.layout.features(self.made.encoder, self.benchmark, slide))
+        kept = Kept(self.layout.features(self.made.encoder, self.benchmark, slide), self.only_keep)
         place, recorded = _open(tiles, self.layout.slide(self.benchmark, slide))
         if self._take_kept(kept, tiles, place):
             print(f"embed {what}: {len(place.barcodes):,} tiles from an earlier run", file=sys.stderr, flush=True)

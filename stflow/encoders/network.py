@@ -52,6 +52,7 @@ class NetworkEncoder(Encoder):
     channels_last: ClassVar[bool] = False
     # On one core transformers are as fast with 1 as with 16; convolutions lose a tenth below 4 and above 32.
     cpu_batch: ClassVar[int] = 8
+    needs_gpu: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod

@@ -44,7 +44,6 @@ class ViTEncoder(NetworkEncoder):
     registers: ClassVar[int] = 0
     patches_alone_have_positions: ClassVar[bool] = False
     pooling: Literal["cls", "cls+mean"] = "cls"
-    needs_gpu: ClassVar[bool] = True
 
     @classmethod
     def build(cls) -> torch.nn.Module:

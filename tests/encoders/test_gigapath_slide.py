@@ -285,7 +285,7 @@ def test_weights_cut_short_are_refused(weights: Path, tmp_path: Path, share: flo
 @pytest.mark.parametrize("held", [{"state_dict": {}}, [1, 2], {"model": {"norm.bias": 3}}])
 def test_other_containers_are_refused(held: Any, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="has no 'model'|entries are no tensors"):
+    with pytest.raises(WeightsError, match=r"has no 'model'|entries are no tensors"):
         load_network(tmp_path / "w.pth")
 
 

@@ -101,11 +101,13 @@ def test_datasets_without_leak_free_folds_do_not_stop_the_others(tree) -> None:
 def test_the_whole_paper_is_planned_without_any_data(tree) -> None:
     """Seventeen datasets from the manifests alone; every slide's files are downloaded, and every fold trained."""
     planned = tree.planned("all")
-    slides = 72 + 146
-    expected = {"hub_lock_0": 1, "hub_lock_1": 1, "download_0": 154, "download_1": 438}
-    expected |= {"counts": slides, "tile": slides, "embed": slides, "evaluate": 80 + 44}
+    slides, encoders = 72 + 146, 4
+    expected = {"download_0": 154, "download_1": 438, "download_2": 1, "download_3": 1, "download_4": 2}
+    expected |= {f"hub_lock_{number}": 1 for number in range(5)}
+    expected |= {"counts": slides, "tile": slides, "place_features": encoders * slides, "embed": 0}
+    expected |= {"embed_part": encoders * 35, "evaluate": encoders * (80 + 44)}
     assert {rule: planned.count[rule] for rule in expected} == expected
-    assert planned.count["train"] == planned.count["predict"] == 464 + 248
+    assert planned.count["train"] == planned.count["predict"] == encoders * (464 + 248)
     assert not (tree.root / "results" / "data").exists()
 
 

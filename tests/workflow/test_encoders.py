@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import yaml
 
@@ -145,7 +146,7 @@ def test_the_others_go_on_when_told_to_and_the_tables_say_what_is_missing(lab) -
     table = lab.layout.table("table1", "md").read_text()
     assert re.search(r"\| lab +\| IDC +\| colour +\| [^|]*0\.\d", table)
     assert re.search(r"\| lab +\| IDC +\| slide_colour +\| [^|]*0\.\d", table)
-    assert re.search(r"\| lab +\| IDC +\| closed_colour +\| not run +\| not run", table)
+    assert re.search(r"\| lab +\| IDC +\| closed_colour +\| +not run *\| +not run", table)
     assert f"- closed_colour: {GATED} is gated, and there is no token here. Visit https://huggingface.co/" in table
     assert "closed_colour" in lab.layout.table("table1", "csv").read_text()
     assert not (lab.layout.results / "features" / "closed_colour").exists()
@@ -187,18 +188,42 @@ def test_slides_share_a_job_and_what_is_done_stays_done(lab) -> None:
     done = lab.run("features")
     assert done.returncode == 0, done.stdout
     ran = rules_run(done)
-    assert ran["embed_colour_red_lab_0"] == ran["embed_colour_red_lab_1"] == 1
+    assert (ran["embed_part"], ran["place_features"]) == (2, 3)
     before = {slide: lab.features("colour+red", slide) for slide in SLIDES}
     assert before[SLIDES[0]].features.shape[1] == 1
-    kept = lab.layout.features("colour+red", "lab", SLIDES[0])
-    lab.layout.features("colour+red", "lab", SLIDES[1]).unlink()
-    inode = kept.stat().st_ino
-    done = lab.run("features")
-    assert done.returncode == 0, done.stdout
-    assert rules_run(done)["embed_colour_red_lab_0"] == 1
-    assert kept.stat().st_ino == inode, "the other slide of the job was not encoded again"
     for slide in SLIDES:
-        assert (lab.features("colour+red", slide).features == before[slide].features).all()
+        np.testing.assert_array_equal(before[slide].features, lab.features("colour", slide).features[:, :1])
+    assert "Nothing to be done" in lab.run("features").stdout
+
+    lab.layout.features("colour+red", "lab", SLIDES[1]).unlink()
+    assert rules_run(lab.run("features")) == {"place_features": 1, "features": 1}
+
+    lab.layout.features_part("colour+red", "lab", "IDC.0").unlink()  # as after a crash in the second slide
+    lab.layout.features("colour+red", "lab", SLIDES[0]).unlink()
+    lab.layout.features("colour+red", "lab", SLIDES[1]).unlink()
+    lab.layout.kept_features("colour+red", "lab", SLIDES[1]).unlink()
+    assert lab.run("features").returncode == 0
+    log = (lab.layout.results / "logs/embed/colour+red/lab/partIDC.0.log").read_text()
+    assert re.search(rf"{SLIDES[0]} \(1 of 2\): \d+ tiles from an earlier run", log)
+    assert re.search(rf"{SLIDES[1]} \(2 of 2\): \d+ of \d+ tiles, \d+ tiles/s", log)
+    for slide in SLIDES:
+        np.testing.assert_array_equal(lab.features("colour+red", slide).features, before[slide].features)
+    lab.configure()
+
+
+def test_another_dataset_makes_no_features_anew(lab) -> None:
+    shared = {"encoders": ["colour+red"], "embedding": {"slides_per_job": 2}}
+    for name in ("adata/X1.h5ad", "patches/X1.h5", "adata/X2.h5ad", "patches/X2.h5"):
+        path = lab.tree.root / "lab" / "AAA" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    manifest = lab.tree.root / "lab.csv"
+    rows = manifest.read_text()
+    manifest.write_text(f"{rows}AAA,X1,8,*,0,train\nAAA,X2,9,*,0,test\n")
+    lab.configure(**shared)
+    planned = lab.tree.planned("features", "--configfile", "lab.yaml")
+    assert (planned.count["embed_part"], planned.count["place_features"]) == (1, 2)
+    manifest.write_text(rows)
     lab.configure()
 
 

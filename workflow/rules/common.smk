@@ -93,14 +93,16 @@ def prediction_inputs(wildcards):
     }
 
 
+def encoded_slides(wildcards):
+    """The slide of a job, or those of one that encodes several."""
+    if "slide" in wildcards.keys():
+        return [wildcards.slide]
+    return PLAN.parts(wildcards.encoder, wildcards.benchmark)[wildcards.part]
+
+
 def embedding_inputs(wildcards):
-    """The tiles of a slide, or the features that a slide encoder reads in their place, and the encoder's weights."""
-    encoder, benchmark = wildcards.encoder, wildcards.benchmark
-    return inputs_of_embedding(encoder, benchmark, [wildcards.slide])
-
-
-def inputs_of_embedding(encoder, benchmark, slides):
-    """Files that encode some slides: one input each, whatever the encoder reads."""
+    """Tiles of the slides, or the features that a slide encoder reads in their place, and the encoder's weights."""
+    encoder, benchmark, slides = wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
     weights = PLAN.encoders.weights(encoder)
     return {
         "source": PLAN.encoded_from(encoder, benchmark, slides),
@@ -124,4 +126,5 @@ wildcard_constraints:
     fold=r"\d+",
     seed=r"\d+",
     slide=r"[^/]+",
+    part=r"[^/]+\.\d+",
     gene=r"[^/]+",

@@ -12,7 +12,7 @@ rule embed:
     benchmark:
         TIMINGS / "embed/{encoder}/{benchmark}/{slide}.tsv"
     wildcard_constraints:
-        encoder=one_of(PLAN.encoders.one_slide_a_job()),
+        encoder=one_of(PLAN.encoders.sharing(False)),
     conda:
         ENVIRONMENT
     threads: CONFIG.embedding.threads
@@ -21,7 +21,9 @@ rule embed:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=120,
     params:
-        options=lambda wildcards: PLAN.embedding_options(wildcards.encoder, wildcards.benchmark, [wildcards.slide]),
+        options=lambda wildcards: PLAN.embedding_options(
+            wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
+        ),
         threads=CONFIG.embedding.threads,
     message:
         "Embed the tiles of {wildcards.benchmark}/{wildcards.slide} with {wildcards.encoder}."
@@ -29,33 +31,59 @@ rule embed:
         "stflow embed {params.options} --code-stamp {input.code:q} --threads {params.threads} > {log:q} 2>&1"
 
 
-# Where the weights take as long to load as a slide takes to encode, several slides share a job. What such a job has
-# done survives it: one that is started again, for one missing file or after a crash, encodes only what is not there.
-for shard in PLAN.shards():
+# On a GPU, weights take as long to load as a slide takes to encode, so several slides share a job. It keeps what it has
+# done: one that is started again, after a crash or for a single slide's new tiles, encodes only what is not there.
+rule embed_part:
+    input:
+        unpack(embedding_inputs),
+        code=CODE("embed", "{encoder}"),
+    output:
+        touch(PATHS.features_part("{encoder}", "{benchmark}", "{part}")),
+    log:
+        LOGS / "embed/{encoder}/{benchmark}/part{part}.log",
+    benchmark:
+        TIMINGS / "embed/{encoder}/{benchmark}/part{part}.tsv"
+    wildcard_constraints:
+        encoder=one_of(PLAN.encoders.sharing(True)),
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.embedding.threads
+    resources:
+        gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
+        mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
+        runtime=480,
+    params:
+        options=lambda wildcards: PLAN.embedding_options(
+            wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
+        ),
+        slides=lambda wildcards: ", ".join(encoded_slides(wildcards)),
+        threads=CONFIG.embedding.threads,
+    message:
+        "Embed the tiles of {params.slides} of {wildcards.benchmark} with {wildcards.encoder}."
+    shell:
+        "stflow embed {params.options} --code-stamp {input.code:q} --threads {params.threads} --only-keep"
+        " > {log:q} 2>&1"
 
-    rule:
-        name:
-            f"embed_{shard.name}"
-        input:
-            **inputs_of_embedding(shard.encoder, shard.benchmark, shard.slides),
-            code=CODE("embed", shard.encoder),
-        output:
-            PLAN.feature_paths(shard.encoder, shard.benchmark, shard.slides),
-        log:
-            LOGS / f"embed/{shard.encoder}/{shard.benchmark}/part{shard.number}.log",
-        benchmark:
-            TIMINGS / f"embed/{shard.encoder}/{shard.benchmark}/part{shard.number}.tsv"
-        conda:
-            ENVIRONMENT
-        threads: CONFIG.embedding.threads
-        resources:
-            gpu=int(PLAN.encoders.uses_gpu(shard.encoder)),
-            mem_mb=PLAN.encoders.mem_mb(shard.encoder),
-            runtime=120 * len(shard.slides),
-        params:
-            options=PLAN.embedding_options(shard.encoder, shard.benchmark, shard.slides),
-            threads=CONFIG.embedding.threads,
-        message:
-            f"Embed the tiles of {len(shard.slides)} slides of {shard.benchmark} with {shard.encoder}."
-        shell:
-            "stflow embed {params.options} --code-stamp {input.code:q} --threads {params.threads} > {log:q} 2>&1"
+
+rule place_features:
+    input:
+        lambda wildcards: PLAN.part_of(**wildcards),
+    output:
+        PATHS.features("{encoder}", "{benchmark}", "{slide}"),
+    log:
+        LOGS / "embed/{encoder}/{benchmark}/{slide}.log",
+    wildcard_constraints:
+        encoder=one_of(PLAN.encoders.sharing(True)),
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=100,
+        runtime=5,
+    params:
+        kept=lambda wildcards: PATHS.kept_features(**wildcards),
+    message:
+        "Put the features of {wildcards.benchmark}/{wildcards.slide} from {wildcards.encoder} in their place."
+    shell:
+        "(ln -f {params.kept:q} {output:q} || cp {params.kept:q} {output:q}) > {log:q} 2>&1 && touch {output:q}"
+        " || (echo 'What was kept is gone: delete {input} and run again.' >> {log:q}; exit 1)"

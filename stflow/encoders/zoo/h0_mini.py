@@ -30,5 +30,4 @@ class H0Mini(ViTEncoder):
     hidden: ClassVar[int] = 4096
     registers: ClassVar[int] = 4
     patches_alone_have_positions: ClassVar[bool] = True
-    needs_gpu: ClassVar[bool] = False
     variants: ClassVar = {"mean": {"dim": 1536, "pooling": "cls+mean"}}
