@@ -18,6 +18,10 @@ def main() -> None:
     outputs = [Path(given[flag]) for flag in flags if flag in given]
     if command in RUN_FILES:
         outputs += [Path(given["--results"], "runs", given["--run"], name) for name in RUN_FILES[command]]
+    if command == "embed":
+        outputs.append(
+            Path(given["--results"], "features", given["--encoder"], given["--benchmark"], given["--slide"] + ".h5")
+        )
     for path in outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("method,IDC\nmean,0.0\n")
