@@ -1,10 +1,12 @@
 """What the documents show runs."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import sparse
 
 from stflow.data.slide import Slide
@@ -55,6 +57,64 @@ def test_the_variants_of_the_guide_are_settings_of_its_method() -> None:
         "few": 500,
         "many": 50_000,
     }
+
+
+def test_the_encoder_of_the_guide_works_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    from stflow import config, plugins
+    from stflow.encoders import ENCODERS
+    from stflow.encoders.create import create
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(ENCODERS, "_added", {})
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    code = next(block for block in blocks("docs/extending.md", "python") if "NetworkEncoder" in block)
+    (tmp_path / "lab_vit.py").write_text(code)
+    network = timm.create_model("vit_small_patch16_224", num_classes=0).eval()
+    (tmp_path / "weights").mkdir()
+    save_file(network.state_dict(), tmp_path / "weights" / "lab_vit.safetensors")
+
+    (yaml_block,) = (block for block in blocks("docs/extending.md", "yaml") if "plugins" in block)
+    loaded = config.validate(yaml.safe_load(yaml_block))
+    assert loaded.encoders == ["uni", "lab_vit", "lab_vit+dihedral"]
+    tiles = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    path = loaded.weights_path(ENCODERS.get("lab_vit").weights)
+    features = create("lab_vit", weights=path)(tiles)
+    with torch.inference_mode():
+        expected = network((torch.from_numpy(tiles).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5)
+    np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)
+    averaged = create("lab_vit+dihedral", weights=path)(tiles)
+    np.testing.assert_allclose(create("lab_vit+dihedral", weights=path)(tiles[:, ::-1]), averaged, atol=1e-5)
+    sys.modules.pop("lab_vit")
+
+
+def test_the_table_of_encoders_is_the_registry_s() -> None:
+    from stflow.data.hub.manifest import repository
+    from stflow.encoders import ENCODERS
+    from stflow.encoders.base import Weights
+
+    text = (ROOT / "docs" / "encoders.md").read_text(encoding="utf-8")
+    rows = {
+        row[0]: row[1:] for row in re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", text, re.M)
+    }
+    assert list(rows) == ENCODERS.names()
+    for name, (dim, parameters, weights, licence) in rows.items():
+        encoder = ENCODERS.get(name)
+        assert (int(dim), licence) == (encoder.dim, encoder.licence)
+        if encoder.n_params is not None:
+            assert float(parameters.removesuffix(" M")) == pytest.approx(encoder.n_params / 1e6, abs=0.51)
+        if isinstance(encoder.weights, Weights):
+            assert f"`{encoder.weights.repository}`" in weights
+            assert repository(encoder.weights.repository).files[encoder.weights.file]
+    variants = set(
+        re.findall(r"`(\w+)\+(\w+)`", text.partition("## Settings of an encoder")[2].partition("They combine")[0])
+    )
+    own = {(name, variant) for name in ENCODERS.names() for variant in ENCODERS.get(name).variants}
+    assert own <= variants
 
 
 DOCUMENTS = [path for folder in ("", "benchmarks", "config", "docs") for path in sorted((ROOT / folder).glob("*.md"))]

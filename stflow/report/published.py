@@ -17,7 +17,7 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "resources" / "published.json"
 #: Benchmark -> table of its main results.
 _MAIN_TABLE = {"hest": "table1_hest", "stimage": "table1_stimage"}
 #: Encoder -> its name in the paper; the column of the random forest on it bears the encoder's name.
-_ENCODERS = {"ciga": "Ciga", "uni": "UNI", "gigapath": "Gigapath"}
+_ENCODERS = {"ciga": "Ciga", "uni": "UNI", "gigapath": "Gigapath", "gigapath_slide": "Gigapath-slide"}
 #: hest-bench's task -> the paper's name of it.
 _DATASETS = {"LYMPH_IDC": "LYMPH"}
 #: The encoder of STFlow in the main table; table 12 has the others, for HEST alone.
