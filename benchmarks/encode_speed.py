@@ -15,7 +15,6 @@ that does one slide. Writes ``<out>.csv``, ``<out>.md`` and the raw rounds.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from output import save, write_csv
 
 ENCODERS = ("classical", "efficientnet_lite0", "ciga", "uni")
 #: Slides whose memory is compared, tiles; with an encoder that costs nothing, so that the large one ends.
@@ -61,16 +61,9 @@ def main() -> None:
     finally:
         if options.folder is None:
             shutil.rmtree(folder)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    for rows, name in ((speeds, options.out), (memories, options.out.with_name(f"{options.out.name}_memory"))):
-        if rows:
-            with name.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(rows)
-    text = to_markdown(speeds, memories, options)
-    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+    if memories:
+        write_csv(options.out.with_name(f"{options.out.name}_memory.csv"), memories)
+    save(options.out, speeds, to_markdown(speeds, memories, options))
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -17,7 +17,6 @@ holds the N x N scores of each head; it is left out above ``--matrix-limit`` til
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import platform
@@ -26,6 +25,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from output import save
 
 SIZES = (1_000, 5_000, 10_000, 30_000)
 ATTENTION_SIZES = (1_000, 5_000, 10_000)
@@ -55,14 +56,7 @@ def main() -> None:
         for what in ATTENTIONS:
             if what != "dense, written out" or n <= options.matrix_limit:
                 rows.append(in_a_process({"what": what, "n": n, **common}))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    text = to_markdown(rows, options)
-    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+    save(options.out, rows, to_markdown(rows, options))
 
 
 def in_a_process(job: dict[str, Any]) -> dict[str, Any]:

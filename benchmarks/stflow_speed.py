@@ -15,7 +15,6 @@ random order, as sorted barcodes leave them. Writes ``<out>.csv``, ``<out>.md`` 
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib
 import importlib.util
 import json
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from output import save
 
 SIZES = (300, 1_000, 3_000, 10_000, 20_000, 30_000, 100_000)
 #: Above these the public code is not asked: it holds several (N, N) arrays, and its training step all edges.
@@ -54,15 +54,8 @@ def main() -> None:
         print(json.dumps(measure(**json.loads(options.worker))))
         return
     rows = list(collect(options))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    text = to_markdown(rows, options)
-    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
+    save(options.out, rows, to_markdown(rows, options))
     draw(rows, options.out.with_suffix(".png"))
-    print(text)
 
 
 def collect(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -18,7 +18,6 @@ steadier one where others use the machine. Writes ``<out>.csv`` and ``<out>.md``
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import platform
 import shutil
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from output import save
 
 SIZES = (5_000, 10_000, 20_000)
 #: name -> um/px, um of a tile's side, suffix of the picture
@@ -57,14 +57,7 @@ def main() -> None:
     finally:
         if options.folder is None:
             shutil.rmtree(folder)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with options.out.with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    text = to_markdown(rows, options)
-    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+    save(options.out, rows, to_markdown(rows, options))
 
 
 def collect(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:

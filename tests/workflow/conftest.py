@@ -1,15 +1,25 @@
 """A copy of the repository in which a test may edit code, and Snakemake on it."""
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
+
+from stflow.layout import Layout
+
+if "hub_server" not in sys.modules:
+    _path = Path(__file__).parents[1] / "hub" / "server.py"
+    _spec = importlib.util.spec_from_file_location("hub_server", _path)
+    sys.modules["hub_server"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["hub_server"])
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +80,30 @@ def make_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Tree]:
 def tree(make_tree: Callable[[], Tree]) -> Tree:
     """One copy for all tests of a module."""
     return make_tree()
+
+
+class Lab:
+    """A copy of the repository with a configuration of its own, its results, and the hub that it downloads from."""
+
+    def __init__(self, tree: Tree, hub, config: Mapping[str, object]) -> None:
+        self.tree, self.hub, self.config, self.layout = tree, hub, config, Layout(tree.root / "results")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake; only requests of this call are in ``hub.asked`` afterwards."""
+        self.hub.asked.clear()
+        return self.tree.snakemake(*arguments, "--cores", "2", "--configfile", "lab.yaml")
+
+    def configure(self, **changes: object) -> None:
+        """Write the configuration."""
+        (self.tree.root / "lab.yaml").write_text(yaml.safe_dump({**self.config, **changes}))
+
+    @staticmethod
+    def rules_run(done: subprocess.CompletedProcess[str]) -> Counter[str]:
+        """How often a call of Snakemake ran each rule."""
+        return Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", done.stdout, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def make_lab(make_tree: Callable[[], Tree]) -> Callable[..., Lab]:
+    """``make_lab(hub, config)``: a fresh copy of the repository on a hub of `hub_server`."""
+    return lambda hub, config: Lab(make_tree(), hub, config)

@@ -1,29 +1,18 @@
 """Encoders with weights from the hub: closed gates, open ones, slides that share a job, slide encoders, plug-ins."""
 
 import hashlib
-import importlib.util
 import os
 import re
 import sys
-from collections import Counter
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import yaml
 
 from stflow.data.demo import make_slide
 from stflow.embedding.features import read_features
-from stflow.layout import Layout
 
 pytestmark = pytest.mark.workflow
-
-if "hub_server" not in sys.modules:
-    _path = Path(__file__).parents[1] / "hub" / "server.py"
-    _spec = importlib.util.spec_from_file_location("hub_server", _path)
-    sys.modules["hub_server"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["hub_server"])
 
 GATED, OPEN = "MahmoodLab/UNI", "owkin/phikon-v2"
 WEIGHTS = b"3 1 4"
@@ -74,36 +63,15 @@ CONFIG = {
     "seeds": [0],
     "training": {"device": "cpu"},
 }
-RUN = ("--cores", "2", "--configfile", "lab.yaml")
 
 
-def rules_run(done) -> Counter[str]:
-    """How often a call of Snakemake ran each rule."""
-    return Counter(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", done.stdout, re.MULTILINE))
-
-
-class Lab:
-    """A copy of the repository with three slides, a plug-in, and the hub that its weights come from."""
-
-    def __init__(self, tree, hub) -> None:
-        self.tree, self.hub, self.layout = tree, hub, Layout(tree.root / "results")
-
-    def run(self, *arguments: str):
-        """Run Snakemake; only requests of this call are in ``hub.asked`` afterwards."""
-        self.hub.asked.clear()
-        return self.tree.snakemake(*arguments, *RUN)
-
-    def configure(self, **changes: object) -> None:
-        """Write the configuration."""
-        (self.tree.root / "lab.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
-
-    def features(self, encoder: str, slide: str):
-        """A slide's features."""
-        return read_features(self.layout.features(encoder, "lab", slide))
+def features(lab, encoder: str, slide: str):
+    """A slide's features."""
+    return read_features(lab.layout.features(encoder, "lab", slide))
 
 
 @pytest.fixture(scope="module")
-def lab(make_tree, tmp_path_factory: pytest.TempPathFactory):
+def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
     """One repository open to all, one gated."""
     made = tmp_path_factory.mktemp("demo")
     for slide in SLIDES:
@@ -112,7 +80,7 @@ def lab(make_tree, tmp_path_factory: pytest.TempPathFactory):
     closed = server.Repo({"pytorch_model.bin": WEIGHTS})
     closed.token = "hf_another"
     with server.serve({GATED: closed, OPEN: server.Repo({"model.safetensors": WEIGHTS})}) as hub:
-        lab = Lab(make_tree(), hub)
+        lab = make_lab(hub, CONFIG)
         root = lab.tree.root
         (made / "bench" / "DEMO_IDC").rename(made / "bench" / "IDC")
         (made / "bench").rename(root / "lab")
@@ -155,7 +123,7 @@ def test_the_others_go_on_when_told_to_and_the_tables_say_what_is_missing(lab) -
 
 
 def test_features_are_of_the_downloaded_weights_and_say_so(lab) -> None:
-    table = lab.features("colour", SLIDES[0])
+    table = features(lab, "colour", SLIDES[0])
     assert table.weights_sha256 == hashlib.sha256(WEIGHTS).hexdigest()
     with h5py.File(lab.layout.tiles("lab", SLIDES[0])) as handle:
         mean = handle["img"][:].mean(axis=(1, 2))
@@ -163,7 +131,7 @@ def test_features_are_of_the_downloaded_weights_and_say_so(lab) -> None:
 
 
 def test_a_slide_encoder_reads_the_features_of_its_tile_encoder(lab) -> None:
-    tiles, slide = lab.features("colour", SLIDES[0]), lab.features("slide_colour", SLIDES[0])
+    tiles, slide = features(lab, "colour", SLIDES[0]), features(lab, "slide_colour", SLIDES[0])
     assert slide.barcodes.tolist() == tiles.barcodes.tolist()
     assert slide.features[:, :3] == pytest.approx(tiles.features - tiles.features.mean(axis=0), abs=1e-4)
     assert slide.tiles_sha256 == tiles.tiles_sha256
@@ -187,16 +155,16 @@ def test_slides_share_a_job_and_what_is_done_stays_done(lab) -> None:
     lab.configure(encoders=["colour+red"], embedding={"slides_per_job": 2})
     done = lab.run("features")
     assert done.returncode == 0, done.stdout
-    ran = rules_run(done)
+    ran = lab.rules_run(done)
     assert (ran["embed_part"], ran["place_features"]) == (2, 3)
-    before = {slide: lab.features("colour+red", slide) for slide in SLIDES}
+    before = {slide: features(lab, "colour+red", slide) for slide in SLIDES}
     assert before[SLIDES[0]].features.shape[1] == 1
     for slide in SLIDES:
-        np.testing.assert_array_equal(before[slide].features, lab.features("colour", slide).features[:, :1])
+        np.testing.assert_array_equal(before[slide].features, features(lab, "colour", slide).features[:, :1])
     assert "Nothing to be done" in lab.run("features").stdout
 
     lab.layout.features("colour+red", "lab", SLIDES[1]).unlink()
-    assert rules_run(lab.run("features")) == {"place_features": 1, "features": 1}
+    assert lab.rules_run(lab.run("features")) == {"place_features": 1, "features": 1}
 
     lab.layout.features_part("colour+red", "lab", "IDC.0").unlink()  # as after a crash in the second slide
     lab.layout.features("colour+red", "lab", SLIDES[0]).unlink()
@@ -207,7 +175,7 @@ def test_slides_share_a_job_and_what_is_done_stays_done(lab) -> None:
     assert re.search(rf"{SLIDES[0]} \(1 of 2\): \d+ tiles from an earlier run", log)
     assert re.search(rf"{SLIDES[1]} \(2 of 2\): \d+ of \d+ tiles, \d+ tiles/s", log)
     for slide in SLIDES:
-        np.testing.assert_array_equal(lab.features("colour+red", slide).features, before[slide].features)
+        np.testing.assert_array_equal(features(lab, "colour+red", slide).features, before[slide].features)
     lab.configure()
 
 

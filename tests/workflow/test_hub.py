@@ -1,14 +1,11 @@
 """The demo's hest-bench files pose as the published repository: from the hub on this machine to table 1."""
 
-import importlib.util
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stflow.data.demo import make_slide
 from stflow.layout import Layout
@@ -29,14 +26,6 @@ CONFIG = {
     "training": {"device": "cpu"},
 }
 CONFIGURED = ("--configfile", "lab.yaml")
-RUN = ("--cores", "2", *CONFIGURED)
-
-
-if "hub_server" not in sys.modules:
-    _path = Path(__file__).parents[1] / "hub" / "server.py"
-    _spec = importlib.util.spec_from_file_location("hub_server", _path)
-    sys.modules["hub_server"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["hub_server"])
 
 
 def fault(kind: str, **values: object):
@@ -44,29 +33,8 @@ def fault(kind: str, **values: object):
     return sys.modules["hub_server"].Fault(kind, **values)
 
 
-def rules_run(done) -> set[str]:
-    """Names of the rules that a call of Snakemake ran."""
-    return set(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", done.stdout, re.MULTILINE))
-
-
-class Lab:
-    """A copy of the repository, its results, and the hub that it downloads from."""
-
-    def __init__(self, tree, hub) -> None:
-        self.tree, self.hub, self.layout = tree, hub, Layout(tree.root / "results")
-
-    def run(self, *arguments: str):
-        """Run Snakemake; only requests of this call are in ``hub.asked`` afterwards."""
-        self.hub.asked.clear()
-        return self.tree.snakemake(*arguments, *RUN)
-
-    def configure(self, **changes: object) -> None:
-        """Write the configuration."""
-        (self.tree.root / "lab.yaml").write_text(yaml.safe_dump({**CONFIG, **changes}))
-
-
 @pytest.fixture(scope="module")
-def lab(make_tree, tmp_path_factory: pytest.TempPathFactory):
+def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
     """A hub with two datasets of two small slides; nothing is downloaded yet."""
     made = tmp_path_factory.mktemp("demo")
     for slide in SLIDES:
@@ -85,7 +53,7 @@ def lab(make_tree, tmp_path_factory: pytest.TempPathFactory):
     ]
     server = sys.modules["hub_server"]
     with server.serve({NAME: server.Repo(served)}) as hub:
-        lab = Lab(make_tree(), hub)
+        lab = make_lab(hub, CONFIG)
         (lab.tree.root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
         lab.configure()
         with pytest.MonkeyPatch.context() as patch:
@@ -127,7 +95,7 @@ def test_fewer_files_put_nothing_out_of_date(lab) -> None:
     lab.configure(benchmarks={"lab": {**CONFIG["benchmarks"]["lab"], "datasets": ["IDC"]}})
     done = lab.run("table1")
     assert done.returncode == 0, done.stdout
-    assert rules_run(done) == {"splits", "table1"}, "the record of the folds is of fewer datasets too"
+    assert lab.rules_run(done).keys() == {"splits", "table1"}, "the record of the folds is of fewer datasets too"
     assert lab.hub.asked == []
     table = lab.layout.table("table1", "md").read_text()
     assert all(name in table for name in ("IDC", "Mean", "Ridge"))
