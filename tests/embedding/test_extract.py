@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -324,6 +325,30 @@ def test_the_command_line_makes_features_of_several_slides(three: Any, tmp_path:
     )  # fmt: skip
     assert three.features("S3").code == "f00d"
     assert not three.out("S2").exists()
+
+
+def test_two_processes_at_once_give_the_bytes_of_one(three: Any) -> None:
+    """As jobs on two devices do, which share the slides of a benchmark among them."""
+    three.embed("S1", "S2", "S3", encoder="efficientnet_lite0", batch_size=8, code="")
+    alone = {slide: three.out(slide, "efficientnet_lite0").read_bytes() for slide in ("S1", "S2", "S3")}
+    shutil.rmtree(three.out("S1", "efficientnet_lite0").parent)
+    command = [sys.executable, "-c", "from stflow.cli import main; main()", "embed", "--benchmark", "B"]
+    command += [
+        "--results",
+        str(three.results),
+        "--encoder",
+        "efficientnet_lite0",
+        "--batch-size",
+        "8",
+        "--device",
+        "cpu",
+    ]
+    jobs = [
+        subprocess.Popen([*command, *(word for slide in slides for word in ("--slide", slide))])
+        for slides in (("S3",), ("S2", "S1"))
+    ]
+    assert [job.wait() for job in jobs] == [0, 0]
+    assert {slide: three.out(slide, "efficientnet_lite0").read_bytes() for slide in alone} == alone
 
 
 # -- slide encoders ------------------------------------------------------------------------------------------
