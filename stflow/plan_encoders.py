@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from stflow.data.hub.request import Wanted
 from stflow.encoders.base import Weights
 from stflow.encoders.names import EncoderName
 from stflow.errors import WeightsError
+from stflow.layout import Layout
 
 if TYPE_CHECKING:
     from stflow.config import _Config
+    from stflow.data.splits import Manifest
 
 #: Slides of a job where loading the weights takes as long as encoding a slide.
 _SLIDES_PER_GPU_JOB = 8
@@ -34,8 +37,9 @@ class EncoderPlan:
         These and the tile encoders of slide encoders, each once; name -> parts.
     """
 
-    def __init__(self, config: _Config) -> None:
-        self.config = config
+    def __init__(self, config: _Config, manifests: Mapping[str, Manifest]) -> None:
+        self.config, self._manifests = config, manifests
+        self._parts: dict[tuple[str, int], dict[str, list[str]]] = {}
         self.run = [name for name in config.encoders if name not in config.not_run]
         wanted = [EncoderName.parse(name) for name in self.run]
         below = [EncoderName.parse(name.tiles) for name in wanted if name.tiles]
@@ -72,6 +76,44 @@ class EncoderPlan:
     def sharing(self, shared: bool) -> list[str]:
         """Encoders whose slides share jobs, or those whose slides are a job each."""
         return [name for name in self.names if (self.slides_per_job(name) > 1) == shared]
+
+    def parts(self, encoder: str, benchmark: str) -> dict[str, list[str]]:
+        """Name -> slides of every job that encodes several: neighbours in their dataset's manifest.
+
+        Which datasets the configuration runs does not matter, so that one more of them makes no features anew.
+        """
+        size = self.slides_per_job(encoder)
+        if (benchmark, size) not in self._parts:
+            self._parts[benchmark, size] = _parts(self._manifests[benchmark], size)
+        return self._parts[benchmark, size]
+
+    def part_of(self, encoder: str, benchmark: str, slide: str) -> Path:
+        """The mark of the job that encodes a slide with others."""
+        name = next(name for name, slides in self.parts(encoder, benchmark).items() if slide in slides)
+        return Layout(self.config.results).features_part(encoder, benchmark, name)
+
+    def options(self, encoder: str, benchmark: str, slides: Iterable[str]) -> str:
+        """What `stflow embed` is told, as words of the command line."""
+        settings, weights = self.config.embedding, self.weights(encoder)
+        words = ["--results", self.config.results, "--benchmark", benchmark, "--encoder", encoder]
+        words += [word for slide in slides for word in ("--slide", slide)]
+        words += [] if weights is None else ["--weights", weights]
+        words += [] if settings.batch_size is None else ["--batch-size", settings.batch_size]
+        words += ["--precision", settings.precision, "--workers", self.workers(encoder)]
+        words += ["--device", self.config.training.device if self.names[encoder].kind.needs_gpu else "cpu"]
+        return shlex.join(map(str, words))
+
+
+def _parts(manifest: Manifest, size: int) -> dict[str, list[str]]:
+    """Slides of a manifest by the dataset that holds their files, ``size`` together."""
+    homes: dict[str, list[str]] = {}
+    for slide in dict.fromkeys(slide for dataset in manifest.datasets() for slide in manifest.slides(dataset)):
+        homes.setdefault(manifest.dataset_of(slide), []).append(slide)
+    return {
+        f"{dataset}.{start // size}": slides[start : start + size]
+        for dataset, slides in homes.items()
+        for start in range(0, len(slides), size)
+    }
 
 
 def wanted_weights(config: _Config, names: Iterable[EncoderName]) -> list[Wanted]:

@@ -21,7 +21,7 @@ from stflow.data.hub.lock import write_commit
 from stflow.data.hub.request import Wanted, to_json
 from stflow.data.official import require_official_folds
 from stflow.data.sources import BRINGS_GENE_LISTS, DEMO_SLIDE_FILES, DEMO_TASK_FILES, HER2ST_SECTION_FILES
-from stflow.data.splits import Fold, Manifest
+from stflow.data.splits import Fold
 from stflow.layout import Group, Layout, Run
 from stflow.models import METHODS
 from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
@@ -71,7 +71,6 @@ class Plan:
         self.layout = Layout(config.results)
         # A slide's paths are asked for by every run of its dataset.
         self._slide, self._features = cache(self.layout.slide), cache(self.layout.features)
-        self._parts: dict[tuple[str, int], dict[str, list[str]]] = {}
         self._manifests = {name: config.manifest(name) for name in config.benchmarks}
         self.formats: dict[str, SlideFormat] = {
             name: FORMATS.get(entry.format)(config.root(name)) for name, entry in config.benchmarks.items()
@@ -94,7 +93,7 @@ class Plan:
         for name, entry in config.benchmarks.items():
             if entry.format == "hest_bench" and entry.manifest is None:
                 require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
-        self.encoders = EncoderPlan(config)
+        self.encoders = EncoderPlan(config, self._manifests)
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         refuse_unusable(self)
         refuse_incomplete_mirrors(self)
@@ -325,37 +324,10 @@ class Plan:
         """Features files of these slides."""
         return [self._features(encoder, benchmark, slide) for slide in slides]
 
-    def parts(self, encoder: str, benchmark: str) -> dict[str, list[str]]:
-        """Name -> slides of every job that encodes several: neighbours in their dataset's manifest.
-
-        Which datasets the configuration runs does not matter, so that one more of them makes no features anew.
-        """
-        size = self.encoders.slides_per_job(encoder)
-        if (benchmark, size) not in self._parts:
-            self._parts[benchmark, size] = _parts(self._manifests[benchmark], size)
-        return self._parts[benchmark, size]
-
-    def part_of(self, encoder: str, benchmark: str, slide: str) -> Path:
-        """The mark of the job that encodes a slide with others."""
-        name = next(name for name, slides in self.parts(encoder, benchmark).items() if slide in slides)
-        return self.layout.features_part(encoder, benchmark, name)
-
     def encoded_from(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """What an encoder reads of each slide: its tiles, or their features from the encoder below."""
         below = self.encoders.names[encoder].tiles
         return self.feature_paths(below, benchmark, slides) if below else self.tile_paths(benchmark, slides)
-
-    def embedding_options(self, encoder: str, benchmark: str, slides: Iterable[str]) -> str:
-        """What `stflow embed` is told, as words of the command line."""
-        settings, plan = self.config.embedding, self.encoders
-        weights = plan.weights(encoder)
-        words = ["--results", self.config.results, "--benchmark", benchmark, "--encoder", encoder]
-        words += [word for slide in slides for word in ("--slide", slide)]
-        words += [] if weights is None else ["--weights", weights]
-        words += [] if settings.batch_size is None else ["--batch-size", settings.batch_size]
-        words += ["--precision", settings.precision, "--workers", plan.workers(encoder)]
-        words += ["--device", self.config.training.device if plan.names[encoder].kind.needs_gpu else "cpu"]
-        return shlex.join(map(str, words))
 
     def gene_choice(self, benchmark: str, protocol: str) -> str:
         """How the genes of a protocol are chosen: a word of `stflow.data.genes`."""
@@ -474,18 +446,6 @@ class Plan:
     def gpus(self, kind: type[Method]) -> int:
         """GPUs that a job of this method asks the scheduler for."""
         return int(self.device(kind) != "cpu")
-
-
-def _parts(manifest: Manifest, size: int) -> dict[str, list[str]]:
-    """Slides of a manifest by the dataset that holds their files, ``size`` together."""
-    homes: dict[str, list[str]] = {}
-    for slide in dict.fromkeys(slide for dataset in manifest.datasets() for slide in manifest.slides(dataset)):
-        homes.setdefault(manifest.dataset_of(slide), []).append(slide)
-    return {
-        f"{dataset}.{start // size}": slides[start : start + size]
-        for dataset, slides in homes.items()
-        for start in range(0, len(slides), size)
-    }
 
 
 def _describe(fold: Fold) -> str:

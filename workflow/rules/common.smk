@@ -97,7 +97,7 @@ def encoded_slides(wildcards):
     """The slide of a job, or those of one that encodes several."""
     if "slide" in wildcards.keys():
         return [wildcards.slide]
-    return PLAN.parts(wildcards.encoder, wildcards.benchmark)[wildcards.part]
+    return PLAN.encoders.parts(wildcards.encoder, wildcards.benchmark)[wildcards.part]
 
 
 def embedding_inputs(wildcards):

@@ -21,7 +21,7 @@ rule embed:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=120,
     params:
-        options=lambda wildcards: PLAN.embedding_options(
+        options=lambda wildcards: PLAN.encoders.options(
             wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
         ),
         threads=CONFIG.embedding.threads,
@@ -53,7 +53,7 @@ rule embed_part:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=480,
     params:
-        options=lambda wildcards: PLAN.embedding_options(
+        options=lambda wildcards: PLAN.encoders.options(
             wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
         ),
         slides=lambda wildcards: ", ".join(encoded_slides(wildcards)),
@@ -67,7 +67,7 @@ rule embed_part:
 
 rule place_features:
     input:
-        lambda wildcards: PLAN.part_of(**wildcards),
+        lambda wildcards: PLAN.encoders.part_of(**wildcards),
     output:
         PATHS.features("{encoder}", "{benchmark}", "{slide}"),
     log:
