@@ -97,10 +97,10 @@ def make_table1(
     runs = run_scores(read_metrics(metrics))
     columns = method_order(runs, methods)
     summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
-    _add_printed(summary)
-    missing = dict(not_run or {})
-    write_text(csv_path, to_csv(COLUMNS, [*summary, *_rows_not_run(summary, missing)]))
-    write_text(md_path, to_markdown(summary, columns, failures(runs), reasons_in(splits), missing))
+    rows = [{**row, "not_run": None} for row in summary] + _rows_not_run(summary, not_run or {})
+    _add_printed(rows)
+    write_text(csv_path, to_csv(COLUMNS, rows))
+    write_text(md_path, to_markdown(rows, columns, failures(runs), reasons_in(splits), not_run or {}))
 
 
 def method_order(runs: pd.DataFrame, methods: Sequence[str]) -> list[Method]:
@@ -153,12 +153,12 @@ def to_markdown(
         parts += [
             f"## Protocol {protocol}",
             PROTOCOLS.get(protocol, ""),
-            _block(rows, columns, list(empty), list(not_run)),
+            _block(rows, columns, list(empty)),
         ]
         if any(row["printed_mean"] is not None for row in rows):
             parts.append("In parentheses: the number printed in the paper (arXiv 2506.05361, tables 1 and 12).")
         told = [f"- {'/'.join(key)}: no fold under this protocol, as {reason}." for key, reason in empty.items()]
-        parts.append("\n".join(_scored(rows) + told))
+        parts.append("\n".join(_scored([row for row in rows if not row["not_run"]]) + told))
     parts += [not_run_section(not_run), failed_section(failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -179,32 +179,26 @@ def failed_section(failed: Sequence[str]) -> str:
     return "\n".join([f"## Failed runs: {len(failed)}", "", *(f"- `{line}`" for line in failed)])
 
 
-def _block(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[Method],
-    empty: Sequence[tuple[str, str]],
-    not_run: Sequence[str],
-) -> str:
-    """A row a dataset and encoder; one without numbers for each (benchmark, dataset) of ``empty``, and of a dataset
-    for each encoder of ``not_run``."""
-    several = len({row["encoder"] for row in rows} | set(not_run)) > 1
+def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method], empty: Sequence[tuple[str, str]]) -> str:
+    """A row a dataset and encoder; one without numbers for each (benchmark, dataset) of ``empty``."""
+    several = len({row["encoder"] for row in rows}) > 1
     names = ["benchmark", "dataset", *(["encoder"] if several else [])]
     body = []
     # Averages stand below the datasets of their benchmark.
     lines = [(row["benchmark"], row["dataset"] == AVERAGE, row["dataset"], row["encoder"]) for row in rows]
     lines += [(benchmark, False, dataset, MISSING) for benchmark, dataset in empty]
-    lines += [(*line[:3], encoder) for line in lines if not line[1] and line[3] != MISSING for encoder in not_run]
+    places = list(dict.fromkeys(line[:3] for line in lines))
     benchmarks = list(dict.fromkeys(line[0] for line in lines))
-    order = sorted(dict.fromkeys(lines), key=lambda line: (benchmarks.index(line[0]), line[1]))
+    order = sorted(dict.fromkeys(lines), key=lambda line: (benchmarks.index(line[0]), line[1], places.index(line[:3])))
     for benchmark, _, dataset, encoder in order:
         here = {
             (row["method"], row["variant"]): row
             for row in rows
             if (row["benchmark"], row["dataset"], row["encoder"]) == (benchmark, dataset, encoder)
         }
-        means = [here[pair]["mean"] if pair in here else math.nan for pair in columns]
+        means = [here[pair]["mean"] if pair in here and not here[pair]["not_run"] else math.nan for pair in columns]
         cells = [
-            _cell(here[pair], rank) if pair in here else "not run" if encoder in not_run else MISSING
+            _cell(here[pair], rank) if pair in here else MISSING
             for pair, rank in zip(columns, ranks(means), strict=True)
         ]
         body.append([benchmark, dataset, *([encoder] if several else []), *cells])
@@ -212,8 +206,12 @@ def _block(
 
 
 def _cell(row: Mapping[str, Any], rank: int) -> str:
-    text = "failed" if row["n_seeds"] == 0 and row["n_failed"] else with_spread(row["mean"], row["std"])
-    text = mark(text, rank)
+    if row["not_run"]:
+        text = "not run"
+    elif row["n_seeds"] == 0 and row["n_failed"]:
+        text = mark("failed", rank)
+    else:
+        text = mark(with_spread(row["mean"], row["std"]), rank)
     if row["printed_mean"] is not None:
         text += f" ({with_spread(row['printed_mean'], row['printed_std'])})"
     return text
@@ -246,7 +244,6 @@ def _scored(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _add_printed(summary: list[dict[str, Any]]) -> None:
     """Add printed_mean and printed_std, None where the paper has no such number."""
     for row in summary:
-        row["not_run"] = None
         where = (row["encoder"], row["method"], row["variant"], row["protocol"])
         if row["dataset"] == AVERAGE:
             datasets = {other["dataset"] for other in summary if other["benchmark"] == row["benchmark"]} - {AVERAGE}
