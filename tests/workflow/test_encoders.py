@@ -122,6 +122,12 @@ def test_the_others_go_on_when_told_to_and_the_tables_say_what_is_missing(lab) -
     assert "Nothing to be done" in again.stdout, again.stdout
 
 
+def test_the_report_leaves_them_out_too(lab) -> None:
+    done = lab.run("all", "--keep-going")
+    assert done.returncode == 0, done.stdout
+    assert "closed_colour" in lab.layout.report.read_text()
+
+
 def test_features_are_of_the_downloaded_weights_and_say_so(lab) -> None:
     table = features(lab, "colour", SLIDES[0])
     assert table.weights_sha256 == hashlib.sha256(WEIGHTS).hexdigest()
