@@ -32,6 +32,7 @@ class EfficientNetLite0(NetworkEncoder):
     dim = 1280
     transform = "tile as it is; (x - 127) / 128"
     licence: ClassVar[str] = "Apache-2.0"
+    needs_gpu: ClassVar[bool] = False  # small enough for a CPU, where each slide is a job
     n_params: ClassVar[int] = 3_371_008
     channels_last: ClassVar[bool] = True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stflow.config import load, validate
-from stflow.errors import ConfigError, LeakageError
+from stflow.errors import ConfigError, LeakageError, WeightsError
 from stflow.layout import Group
 from stflow.shell import comma, free_name, option, relative
 from stflow.workflow import Plan
@@ -271,3 +271,41 @@ def test_paths_below_the_working_folder_are_relative(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert relative(tmp_path / "a" / "b.csv") == "a/b.csv"
     assert relative("/elsewhere/b.csv") == "/elsewhere/b.csv"
+
+
+def test_slides_share_a_job_where_the_encoder_is_for_a_gpu(tmp_path: Path) -> None:
+    names = ["classical", "efficientnet_lite0", "ciga", "gigapath_slide"]
+    lab = plan(tmp_path, TWO_FOLDS, encoders=names, methods=["mean"])
+    assert lab.encoders.sharing(False) == ["classical", "efficientnet_lite0"]
+    assert lab.encoders.sharing(True) == ["ciga", "gigapath_slide", "gigapath"]
+    assert lab.encoders.workers("ciga") > 0 == lab.encoders.workers("classical")
+    on_cpu = plan(tmp_path, TWO_FOLDS, encoders=names, methods=["mean"], training={"device": "cpu"})
+    assert on_cpu.encoders.sharing(True) == []
+    assert not on_cpu.encoders.uses_gpu("gigapath")
+
+
+def test_a_slide_encoder_waits_for_the_features_of_its_tiles(tmp_path: Path) -> None:
+    lab = plan(tmp_path, TWO_FOLDS, encoders=["gigapath_slide+macenko"], methods=["mean"])
+    (source,) = lab.encoded_from("gigapath_slide+macenko", "lab", ["s1"])
+    assert source == lab.layout.features("gigapath+macenko", "lab", "s1")
+    assert lab.encoded_from("gigapath+macenko", "lab", ["s1"]) == [lab.layout.tiles("lab", "s1")]
+    assert {group.encoder for group in lab.groups()} == {"gigapath_slide+macenko"}
+    (wanted,) = lab.downloads()
+    assert wanted.files == ("pytorch_model.bin", "slide_encoder.pth")
+    assert wanted.encoders == ("gigapath_slide+macenko", "gigapath+macenko")
+
+
+def test_weights_come_from_a_mirror_where_one_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "weights" / "UNI" / "pytorch_model.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weights")
+    lab = plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["mean"], weights_root=str(tmp_path / "weights"))
+    assert lab.encoders.weights("uni") == path
+    assert lab.downloads() == []
+    assert f"--weights {path}" in lab.encoders.options("uni", "lab", ["s1"])
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"1 encoder.s. are missing:\n  - encoder uni: its weights are not at .*UNI"):
+        plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["mean"], weights_root=str(tmp_path / "weights"))
+    left_out = {"encoders": ["uni", "classical"], "not_run": {"uni": "no access yet"}}
+    lab = plan(tmp_path, TWO_FOLDS, methods=["mean"], weights_root=str(tmp_path / "weights"), **left_out)
+    assert {group.encoder for group in lab.groups()} == {"classical"}
