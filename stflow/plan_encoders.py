@@ -146,7 +146,11 @@ def refuse_missing_weights(config: _Config) -> None:
     problems = [why for name in config.encoders if name not in config.not_run and (why := _missing(config, name))]
     if problems:
         lines = "\n".join(f"  - {line}" for line in problems)
-        raise WeightsError(f"weights of {len(problems)} encoder(s) are missing:\n{lines}")
+        raise WeightsError(
+            f"weights of {len(problems)} encoder(s) are missing:\n{lines}\nCopy them there, set weights_root to the "
+            "folder that holds them, leave data_root and weights_root out to download them, or add --keep-going to go "
+            "on without these encoders."
+        )
 
 
 def closed_encoders(config: _Config) -> dict[str, str]:

@@ -15,7 +15,20 @@ HUB = {"source": "hub", "repository": "MahmoodLab/hest-bench", "format": "hest_b
 
 def test_the_paper_s_configuration_downloads_every_slide_of_both_benchmarks() -> None:
     plan = Plan(Config())
-    wanted, stimage = plan.downloads()
+    wanted, stimage, *weights = plan.downloads()
+    assert {(item.repository, item.root, item.files) for item in weights} == {
+        (
+            "ozanciga/self-supervised-histopathology",
+            Path("results/weights/ciga"),
+            ("tenpercent_resnet18.ckpt",),
+        ),
+        ("MahmoodLab/UNI", Path("results/weights/UNI"), ("pytorch_model.bin",)),
+        (
+            "prov-gigapath/prov-gigapath",
+            Path("results/weights/prov-gigapath"),
+            ("pytorch_model.bin", "slide_encoder.pth"),
+        ),
+    }
     assert (stimage.repository, stimage.root) == ("jiawennnn/STimage-1K4M", Path("results/data/stimage"))
     assert len(stimage.files) == 3 * 146
     assert {Path(file).parts[:2] for file in stimage.files} == {
@@ -55,7 +68,7 @@ def test_the_request_holds_what_is_downloaded_and_keeps_its_time(tmp_path: Path)
 
 
 def test_a_mirror_is_read_in_place_and_nothing_is_downloaded(tmp_path: Path) -> None:
-    values = {"data_root": str(tmp_path), "benchmarks": {"hest": HUB}}
+    values = {"data_root": str(tmp_path), "encoders": ["classical"], "benchmarks": {"hest": HUB}}
     with pytest.raises(DataError) as caught:
         Plan(validate(values))
     message = str(caught.value)
@@ -78,7 +91,9 @@ def test_a_mirror_is_read_in_place_and_nothing_is_downloaded(tmp_path: Path) -> 
 
 def test_a_root_of_its_own_is_downloaded_to_beside_a_mirror(tmp_path: Path) -> None:
     entry = {**HUB, "root": str(tmp_path / "mine")}
-    (wanted,) = Plan(validate({"data_root": "nowhere", "benchmarks": {"hest": entry}})).downloads()
+    (wanted,) = Plan(
+        validate({"data_root": "nowhere", "encoders": ["classical"], "benchmarks": {"hest": entry}})
+    ).downloads()
     assert wanted.root == tmp_path / "mine"
 
 
@@ -88,12 +103,12 @@ def test_benchmarks_that_share_a_folder_are_one_download(tmp_path: Path) -> None
         "one": {**HUB, "root": str(tmp_path), "manifest": str(split)},
         "two": {**HUB, "root": str(tmp_path), "manifest": str(split), "datasets": ["IDC", "READ"]},
     }
-    (wanted,) = Plan(validate({"benchmarks": both})).downloads()
+    (wanted,) = Plan(validate({"encoders": ["classical"], "benchmarks": both})).downloads()
     assert {file.split("/")[0] for file in wanted.files} == {"IDC", "READ"}
 
     both["two"]["repository"] = "MahmoodLab/hest"
     with pytest.raises(ConfigError, match=r"benchmarks.two.root: \S+ is that of MahmoodLab/hest-bench already"):
-        Plan(validate({"benchmarks": both}))
+        Plan(validate({"encoders": ["classical"], "benchmarks": both}))
 
 
 def test_a_repository_that_is_missing_misplaced_or_unknown_is_told() -> None:
