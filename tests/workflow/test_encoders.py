@@ -47,9 +47,6 @@ class SlideColour(SlideEncoder):
     name, dim, transform, licence, uses_torch = "slide_colour", 5, "colour, and the slide's mean", "MIT", False
     tile_encoder, weights_sha256 = "colour", "none"
 
-    def encode(self, tiles):
-        raise NotImplementedError
-
     def encode_slide(self, features, corners_px, mpp):
         place = corners_px.astype(np.float32) * mpp
         return np.concatenate([features - features.mean(axis=0), place], axis=1).astype(np.float32)
