@@ -68,6 +68,10 @@ class EncoderPlan:
         configured = self.config.embedding.workers
         return configured if configured is not None else _GPU_WORKERS * self.uses_gpu(encoder)
 
+    def cores(self, encoder: str) -> int:
+        """Cores that a job takes: threads that compute, and processes that read."""
+        return self.config.embedding.threads + self.workers(encoder)
+
     def slides_per_job(self, encoder: str) -> int:
         """How many slides share a job."""
         configured = self.config.embedding.slides_per_job

@@ -56,7 +56,7 @@ def test_a_gated_repository_names_the_page_and_the_command(monkeypatch: pytest.M
     assert "hf auth login" in finding.remedy
 
 
-def test_an_unreachable_hub_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import httpx2
     from huggingface_hub import HfApi
 
@@ -64,7 +64,23 @@ def test_an_unreachable_hub_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> Non
         raise httpx2.ConnectError("no route")
 
     monkeypatch.setattr(HfApi, "auth_check", down)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     assert doctor.hub_access("MahmoodLab/UNI").verdict == "WARN"
+    told = [finding for finding in doctor.all_findings(tmp_path) if finding.what.startswith("hub:")]
+    assert [finding.seen for finding in told] == ["not reached (ConnectError)"], "one line for all"
+
+
+def test_repositories_are_told_one_by_one_where_their_answers_differ(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def answer(name: str) -> doctor.Finding:
+        return doctor.Finding("WARN", f"hub: {name}", "open" if name.endswith("UNI") else "closed", "see its page")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(doctor, "hub_access", answer)
+    told = {finding.what: finding.seen for finding in doctor.all_findings(tmp_path)}
+    assert told["hub: MahmoodLab/UNI"] == "open"
+    assert told["hub: MahmoodLab/UNI2-h"] == "closed"
 
 
 def test_a_failure_is_the_command_s_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

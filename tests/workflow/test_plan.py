@@ -279,6 +279,7 @@ def test_slides_share_a_job_where_the_encoder_is_for_a_gpu(tmp_path: Path) -> No
     assert lab.encoders.sharing(False) == ["classical", "efficientnet_lite0"]
     assert lab.encoders.sharing(True) == ["ciga", "gigapath_slide", "gigapath"]
     assert lab.encoders.workers("ciga") > 0 == lab.encoders.workers("classical")
+    assert lab.encoders.cores("ciga") == 1 + lab.encoders.workers("ciga")
     on_cpu = plan(tmp_path, TWO_FOLDS, encoders=names, methods=["mean"], training={"device": "cpu"})
     assert on_cpu.encoders.sharing(True) == []
     assert not on_cpu.encoders.uses_gpu("gigapath")

@@ -15,7 +15,7 @@ rule embed:
         encoder=one_of(PLAN.encoders.sharing(False)),
     conda:
         ENVIRONMENT
-    threads: CONFIG.embedding.threads
+    threads: lambda wildcards: PLAN.encoders.cores(wildcards.encoder)
     resources:
         gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
@@ -47,7 +47,7 @@ rule embed_part:
         encoder=one_of(PLAN.encoders.sharing(True)),
     conda:
         ENVIRONMENT
-    threads: CONFIG.embedding.threads
+    threads: lambda wildcards: PLAN.encoders.cores(wildcards.encoder)
     resources:
         gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
