@@ -1,9 +1,9 @@
 """The stage ``embed``: from the tiles files of some slides to their features files, one load of the weights for all.
 
-Features depend on the tiles, the encoder, the precision, the size of a batch and the kind of processor, and on nothing
-else: batches are cut from a slide's first tile on, and on a GPU the last one is filled up. So work of an earlier run
-that agrees in these is taken over and gives the same bytes: whole slides (`stflow.embedding.kept`) and the blocks of
-one that was under way (`stflow.embedding.blocks`).
+Features depend on the tiles, the encoder, the precision, the size of a batch and the machine (processor, threads of a
+CPU, torch), and on nothing else: batches are cut from a slide's first tile on, and on a GPU the last one is filled up.
+So work of an earlier run that agrees in these is taken over and gives the same bytes: whole slides
+(`stflow.embedding.kept`) and the blocks of one that was under way (`stflow.embedding.blocks`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stflow.embedding.batch_size import CPU_BATCH
-from stflow.embedding.made_from import Made, on_gpu
+from stflow.embedding.made_from import Made, machine, on_gpu
 from stflow.embedding.slide_job import SlideJob
 from stflow.embedding.tile_job import TileJob
 from stflow.encoders.base import Encoder, SlideEncoder
@@ -80,7 +80,8 @@ def make_features(
     set_threads(threads)
     name, layout = EncoderName.parse(encoder), Layout(results)
     model = create(encoder, device, precision, weights)
-    made = Made(encoder, model.weights_sha256, model.transform, precision, asked(model, batch_size), code)
+    batch = asked(model, batch_size)
+    made = Made(encoder, model.weights_sha256, model.transform, precision, batch, machine(model, threads), code)
     job: SlideJob | TileJob = (
         SlideJob(layout, benchmark, model, made, name.tiles, only_keep)
         if isinstance(model, SlideEncoder)

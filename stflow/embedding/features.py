@@ -2,12 +2,13 @@
 
 features  (N, D) float32        coords  (N, 2) int64 top-left corners, level-0 px
 barcodes  (N, 1) UTF-8          centres (N, 2) float64 spot centres, level-0 px
-attrs: schema, encoder (with its variants), weights_sha256, transform, precision, batch_size, batch_asked, code,
-       tiles_sha256, source_sha256, n_expected, features_sha256
+attrs: schema, encoder (with its variants), weights_sha256, transform, precision, batch_size, batch_asked, machine,
+       code, tiles_sha256, source_sha256, n_expected, features_sha256
 
 ``batch_size`` is the size of the batches that were encoded, ``batch_asked`` what was asked for (0: chosen from the
-device's memory); a slide encoder has no batches. ``code`` is a hash of the code, ``source_sha256`` for a slide encoder
-the hash of what it read: features, corners and um/px.
+device's memory); a slide encoder has no batches. ``machine`` is what last bits depend on beside these: processor,
+threads of a CPU, torch. ``code`` is a hash of the code, ``source_sha256`` for a slide encoder the hash of what it read:
+features, corners and um/px.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Features:
     tiles_sha256: str
     batch_size: int = 0
     batch_asked: int = 0
+    machine: str = ""
     code: str = ""
     source_sha256: str = ""
 
@@ -58,6 +60,7 @@ def write_features(path: Path, table: Features) -> None:
             precision=table.precision,
             batch_size=table.batch_size,
             batch_asked=table.batch_asked,
+            machine=table.machine,
             code=table.code,
             tiles_sha256=table.tiles_sha256,
             source_sha256=table.source_sha256,
@@ -106,6 +109,7 @@ def read_features(path: Path) -> Features:
         # Files of earlier versions do not say these.
         batch_size=int(attrs.get("batch_size", 0)),
         batch_asked=int(attrs.get("batch_asked", 0)),
+        machine=str(attrs.get("machine", "")),
         code=str(attrs.get("code", "")),
         source_sha256=str(attrs.get("source_sha256", "")),
     )

@@ -24,6 +24,7 @@ class Made:
     transform: str
     precision: str
     batch_asked: int
+    machine: str
     code: str
 
 
@@ -71,13 +72,13 @@ def on_gpu(model: Encoder) -> bool:
     return model.device.startswith("cuda")
 
 
-def machine(model: Encoder) -> str:
-    """What last bits depend on beside the settings: work of another machine is not gone on with in mid-slide."""
+def machine(model: Encoder, threads: int) -> str:
+    """What last bits depend on beside the settings: work of another machine is not taken over."""
     if not model.uses_torch:
         return "cpu"
     import torch
 
-    processor = torch.cuda.get_device_name() if on_gpu(model) else "cpu"
+    processor = torch.cuda.get_device_name() if on_gpu(model) else f"cpu, {threads} thread(s)"
     return f"{processor}, torch {torch.__version__}"
 
 

@@ -21,7 +21,6 @@ from stflow.embedding.made_from import (
     Made,
     Place,
     about,
-    machine,
     require_finite,
     require_places,
     require_shape,
@@ -96,7 +95,7 @@ class TileJob:
 
     def _encode(self, kept: Kept, tiles: Path, n: int, what: str) -> tuple[np.ndarray, str, int]:
         """(N, D) float32 features, the tiles' hash, and the size of the batches; halved while they do not fit."""
-        identity = {**asdict(self.made), "machine": machine(self.model)}
+        identity = asdict(self.made)
         batch_size = recorded_batch(kept.blocks, identity) or self.batch_size or self._choose(tiles)
         while True:
             try:

@@ -311,6 +311,7 @@ def test_efficientnet_goes_the_same_way(bench: Any) -> None:
     from stflow.encoders.efficientnet_lite0 import EfficientNetLite0
 
     table = read_features(bench.embed(encoder="efficientnet_lite0", batch_size=8, workers=1))
+    assert table.machine.startswith("cpu, 1 thread(s), torch ")
     with h5py.File(bench.tiles()) as handle:
         np.testing.assert_array_equal(table.features[:8], EfficientNetLite0().encode(handle["img"][:8]))
 

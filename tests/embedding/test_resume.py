@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from stflow.embedding import extract as extract_module
 from stflow.embedding import kept as kept_module
 from stflow.embedding.features import read_features
 from stflow.errors import IntegrityError
@@ -90,7 +91,7 @@ def test_a_disk_without_links_keeps_a_copy(bench: Any, corners: Any, monkeypatch
     assert [path.name for path in out.parent.iterdir() if path.is_file()] == ["S1.h5"]
 
 
-@pytest.mark.parametrize("change", ["weights", "transform", "precision", "batch", "code", "dim"])
+@pytest.mark.parametrize("change", ["weights", "transform", "precision", "batch", "code", "dim", "machine"])
 @pytest.mark.parametrize("finished", [True, False])
 def test_work_of_other_settings_is_not_taken(
     bench: Any, corners: Any, stop_after: Any, change: str, finished: bool, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +108,8 @@ def test_work_of_other_settings_is_not_taken(
         monkeypatch.setattr(corners, "weights_sha256", "2" * 64)
     elif change == "transform":
         monkeypatch.setattr(corners, "transform", "another")
+    elif change == "machine":
+        monkeypatch.setattr(extract_module, "machine", lambda model, threads: f"another, {threads} threads")
     elif change == "dim":  # what the code's hash, or the weights', would tell as well
         monkeypatch.setattr(corners, "dim", 11)
         options["code"] = "another"
