@@ -53,7 +53,7 @@ def refuse_unusable(plan: Plan) -> None:
         problems += [
             f"figures.biomarkers: no fold of this configuration tests slide {entry.slide!r} of {entry.benchmark!r}"
             for entry in figures.biomarkers
-            if not plan.testing(entry.benchmark, entry.slide)
+            if not plan.figures.testing(entry.benchmark, entry.slide)
         ]
     if problems:
         lines = "\n".join(f"  - {line}" for line in problems)

@@ -7,7 +7,6 @@ no pandas; the Snakefile, and every cluster job again, builds one `Plan`.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -26,17 +25,13 @@ from stflow.layout import Group, Layout, Run
 from stflow.models import METHODS
 from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
 from stflow.plan_encoders import EncoderPlan, refuse_missing_weights
+from stflow.plan_figures import FigurePlan
+from stflow.plan_options import RunOptions
 from stflow.provenance import write_if_changed
 from stflow.shell import relative
 
 if TYPE_CHECKING:
     from stflow.config import _Config
-    from stflow.models.base import Method
-
-#: Datasets whose expression the paper's figure 2 shows.
-PAPER_HISTOGRAMS = (("hest", "IDC"), ("hest", "COAD"), ("hest", "LUNG"), ("hest", "SKCM"))
-#: Name of a biomarker map, below figures/.
-BIOMARKER = "biomarkers/{encoder}/{benchmark}/{slide}/{gene}"
 
 
 class Plan:
@@ -94,6 +89,7 @@ class Plan:
             if entry.format == "hest_bench" and entry.manifest is None:
                 require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
         self.encoders = EncoderPlan(config, self._manifests)
+        self.figures, self.options = FigurePlan(self), RunOptions(self)
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         refuse_unusable(self)
         refuse_incomplete_mirrors(self)
@@ -369,83 +365,6 @@ class Plan:
         """The first fold of every dataset in words."""
         every = (self.folds[benchmark, name, self.config.protocols[0]] for name in self.config.datasets(benchmark))
         return [_describe(fold) for folds in every for fold in list(folds.values())[:1]]
-
-    def histograms(self) -> list[tuple[str, str]]:
-        """(benchmark, dataset) of every panel: as configured, else those of the paper's figure that are run."""
-        wanted = self.config.figures.histograms
-        if wanted is None:
-            return [key for key in PAPER_HISTOGRAMS if self.folds.get((*key, self.config.protocols[0]))]
-        return [(benchmark, dataset) for benchmark, _, dataset in (name.partition("/") for name in wanted)]
-
-    # -- biomarker maps --------------------------------------------------------------------------------------
-
-    def biomarkers(self) -> list[str]:
-        """Figure names of all maps."""
-        return [
-            BIOMARKER.format(encoder=encoder, benchmark=entry.benchmark, slide=entry.slide, gene=entry.gene)
-            for encoder in self.encoders.run
-            for entry in self.config.figures.biomarkers
-        ]
-
-    def biomarker_predictions(self, encoder: str, benchmark: str, slide: str) -> list[Path]:
-        """Every method's predictions of a slide: of the first fold that tests it, with the first seed."""
-        protocol = self.config.figures.biomarker_protocol
-        dataset, fold = self.testing(benchmark, slide)[0]
-        return [
-            self.layout.predictions(Group(benchmark, dataset, encoder, *row, protocol).run(fold, self.config.seeds[0]))
-            for row in self.methods
-        ]
-
-    def testing(self, benchmark: str, slide: str) -> list[tuple[str, int]]:
-        """(dataset, fold) of the folds that test a slide under the maps' protocol."""
-        wanted = self.config.figures.biomarker_protocol
-        return [
-            (dataset, index)
-            for (name, dataset, protocol), folds in self.folds.items()
-            if name == benchmark and protocol == wanted
-            for index, fold in folds.items()
-            if slide in fold.test
-        ]
-
-    # -- what a job needs ------------------------------------------------------------------------------------
-
-    def settings_json(self, method: str, variant: str) -> str:
-        """Settings that a training of one method and variant depends on, and nothing else: what may rerun it.
-
-        Left out are those which matter only when the method predicts. A training that samples to choose its epoch
-        keeps those which it samples with, at its own values.
-        """
-        cls = METHODS.get(method)
-        return self.config.settings_of(method, variant).model_dump_json(exclude=set(cls.sampling - cls.selection))
-
-    def sampling_json(self, method: str, variant: str) -> str:
-        """Settings of one method and variant that matter when it predicts; they may differ from its model's."""
-        return self.config.settings_of(method, variant).model_dump_json(include=set(METHODS.get(method).sampling))
-
-    def training_options(self, run: Run) -> str:
-        """What `stflow train` is told of a run beside its name, as words of the command line."""
-        group = run.group
-        return self._options(group, "--settings", self.settings_json(group.method, group.variant))
-
-    def prediction_options(self, run: Run) -> str:
-        """What `stflow predict` is told of a run beside its name, as words of the command line."""
-        group = run.group
-        sampling = self.sampling_json(group.method, group.variant)
-        return self._options(group, "--settings", sampling, "--trained-as", self.trained_as(run).group.variant)
-
-    def _options(self, group: Group, *words: str) -> str:
-        device = self.device(METHODS.get(group.method))
-        common = ("--manifest", self.manifest(group.benchmark), *words, "--device", device)
-        by_slide = self.by_slide(group.benchmark)
-        return shlex.join((*common, by_slide) if by_slide else common)
-
-    def device(self, kind: type[Method]) -> str:
-        """The configured device for a method that gains from a GPU, else the CPU."""
-        return self.config.training.device if kind.needs_gpu else "cpu"
-
-    def gpus(self, kind: type[Method]) -> int:
-        """GPUs that a job of this method asks the scheduler for."""
-        return int(self.device(kind) != "cpu")
 
 
 def _describe(fold: Fold) -> str:

@@ -33,7 +33,7 @@ def test_the_demo_plans_every_run_once(tree) -> None:
         "evaluate": len(plan.groups()),
         "gene_group_table": 2,
         "table1": 1,
-        "biomarker": len(plan.biomarkers()),
+        "biomarker": len(plan.figures.biomarkers()),
         "report": 1,
         "all": 1,
     }

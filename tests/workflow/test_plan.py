@@ -70,8 +70,10 @@ def test_a_changed_role_changes_what_a_training_is_told(tmp_path: Path) -> None:
 def test_a_changed_setting_of_one_method_is_seen_by_that_method_only(tmp_path: Path) -> None:
     before = plan(tmp_path, TWO_FOLDS)
     after = plan(tmp_path, TWO_FOLDS, settings={"random_forest": {"trees": 7}})
-    assert before.settings_json("stflow", "default") == after.settings_json("stflow", "default")
-    assert before.settings_json("random_forest", "default") != after.settings_json("random_forest", "default")
+    assert before.options.settings_json("stflow", "default") == after.options.settings_json("stflow", "default")
+    assert before.options.settings_json("random_forest", "default") != after.options.settings_json(
+        "random_forest", "default"
+    )
 
 
 def test_a_variant_of_sampling_is_predicted_from_the_model_of_another(tmp_path: Path) -> None:
@@ -90,35 +92,37 @@ def test_a_variant_of_sampling_is_predicted_from_the_model_of_another(tmp_path: 
 
 def test_a_prediction_is_told_how_to_sample_and_no_more(tmp_path: Path) -> None:
     lab = plan(tmp_path, TWO_FOLDS, methods=["stflow/steps_2", "ridge"])
-    assert json.loads(lab.sampling_json("stflow", "steps_2")) == {
+    assert json.loads(lab.options.sampling_json("stflow", "steps_2")) == {
         "steps": 2,
         "times": "paper",
         "samples": 1,
         "interval": 0.9,
     }
-    assert lab.sampling_json("ridge", "default") == "{}"
-    assert json.loads(lab.settings_json("stflow", "default"))["steps"] == 5, "choosing the epoch takes five steps"
-    assert not {"samples", "interval"} & json.loads(lab.settings_json("stflow", "default")).keys()
+    assert lab.options.sampling_json("ridge", "default") == "{}"
+    assert json.loads(lab.options.settings_json("stflow", "default"))["steps"] == 5, (
+        "choosing the epoch takes five steps"
+    )
+    assert not {"samples", "interval"} & json.loads(lab.options.settings_json("stflow", "default")).keys()
 
 
 def test_what_a_run_is_told_is_one_line_for_the_shell(tmp_path: Path) -> None:
     lab = plan(tmp_path, TWO_FOLDS, methods=["stflow/steps_2", "ridge"], training={"device": "cpu"})
     group = Group("lab", "D", "efficientnet_lite0", "stflow", "steps_2", "clean")
-    told = shlex.split(lab.prediction_options(group.run(0, 0)))
+    told = shlex.split(lab.options.prediction(group.run(0, 0)))
     assert dict(zip(told[::2], told[1::2], strict=True)) == {
         "--manifest": lab.manifest("lab"),
-        "--settings": lab.sampling_json("stflow", "steps_2"),
+        "--settings": lab.options.sampling_json("stflow", "steps_2"),
         "--trained-as": "default",
         "--device": "cpu",
     }
-    trained = shlex.split(lab.training_options(group.run(0, 0)))
-    assert trained[trained.index("--settings") + 1] == lab.settings_json("stflow", "steps_2")
+    trained = shlex.split(lab.options.training(group.run(0, 0)))
+    assert trained[trained.index("--settings") + 1] == lab.options.settings_json("stflow", "steps_2")
     assert "--trained-as" not in trained
 
 
 def test_folds_that_share_patients_are_told(demo: Plan) -> None:
     group = demo.groups(benchmark="demo_stimage")[0]
-    assert shlex.split(demo.training_options(group.run(0, 0)))[-1] == "--by-slide"
+    assert shlex.split(demo.options.training(group.run(0, 0)))[-1] == "--by-slide"
 
 
 def test_a_clean_training_waits_for_the_audit(demo: Plan) -> None:
@@ -181,11 +185,11 @@ def test_maps_of_a_protocol_that_is_not_run_are_told(tmp_path: Path) -> None:
 
 
 def test_histograms_are_those_of_the_paper_that_are_run(tmp_path: Path) -> None:
-    assert Plan(validate({})).histograms() == [("hest", name) for name in ("IDC", "COAD", "LUNG", "SKCM")]
+    assert Plan(validate({})).figures.histograms() == [("hest", name) for name in ("IDC", "COAD", "LUNG", "SKCM")]
     some = {"benchmarks": {"hest": {"root": "data", "datasets": ["PRAD", "LUNG"]}}}
-    assert Plan(validate(some)).histograms() == [("hest", "LUNG")]
-    assert plan(tmp_path, TWO_FOLDS).histograms() == []
-    assert plan(tmp_path, TWO_FOLDS, figures={"histograms": ["lab/D"]}).histograms() == [("lab", "D")]
+    assert Plan(validate(some)).figures.histograms() == [("hest", "LUNG")]
+    assert plan(tmp_path, TWO_FOLDS).figures.histograms() == []
+    assert plan(tmp_path, TWO_FOLDS, figures={"histograms": ["lab/D"]}).figures.histograms() == [("lab", "D")]
     with pytest.raises(ConfigError, match=r"figures.histograms: no dataset 'lab/E' in this configuration"):
         plan(tmp_path, TWO_FOLDS, figures={"histograms": ["lab/E"]})
 
@@ -193,7 +197,7 @@ def test_histograms_are_those_of_the_paper_that_are_run(tmp_path: Path) -> None:
 def test_a_map_shows_every_method_on_the_fold_that_tests_the_slide(tmp_path: Path) -> None:
     maps = [{"benchmark": "lab", "slide": "s2", "gene": "A"}]
     lab = plan(tmp_path, TWO_FOLDS, methods=["ridge", "mean"], seeds=[4], figures={"biomarkers": maps})
-    paths = lab.biomarker_predictions("efficientnet_lite0", "lab", "s2")
+    paths = lab.figures.biomarker_predictions("efficientnet_lite0", "lab", "s2")
     assert [path.parent.as_posix() for path in paths] == [
         f"results/runs/lab/D/efficientnet_lite0/{method}/default/clean/fold1/seed4" for method in ("ridge", "mean")
     ]
@@ -251,9 +255,9 @@ def test_the_gpu_is_asked_for_where_it_is_used(tmp_path: Path) -> None:
     from stflow.models import METHODS
 
     auto, cpu = (plan(tmp_path, TWO_FOLDS, training={"device": device}) for device in ("auto", "cpu"))
-    assert (auto.gpus(METHODS.get("stflow")), auto.device(METHODS.get("stflow"))) == (1, "auto")
-    assert (auto.gpus(METHODS.get("ridge")), auto.device(METHODS.get("ridge"))) == (0, "cpu")
-    assert (cpu.gpus(METHODS.get("stflow")), cpu.device(METHODS.get("stflow"))) == (0, "cpu")
+    assert (auto.options.gpus(METHODS.get("stflow")), auto.options.device(METHODS.get("stflow"))) == (1, "auto")
+    assert (auto.options.gpus(METHODS.get("ridge")), auto.options.device(METHODS.get("ridge"))) == (0, "cpu")
+    assert (cpu.options.gpus(METHODS.get("stflow")), cpu.options.device(METHODS.get("stflow"))) == (0, "cpu")
 
 
 def test_a_target_whose_name_is_taken_bears_its_kind() -> None:

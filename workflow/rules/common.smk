@@ -15,7 +15,8 @@ from stflow.models import METHODS
 from stflow.plan_encoders import closed_encoders
 from stflow.shell import asked_to_keep_going, comma, free_name, option, put_on_path, relative
 from stflow.stamps import config_record, recorded_not_run, stamp, write_stamps
-from stflow.workflow import BIOMARKER, Plan
+from stflow.plan_figures import BIOMARKER
+from stflow.workflow import Plan
 
 # Planning makes millions of small objects that all stay; looking for garbage among them again and again takes a fifth of
 # the time.

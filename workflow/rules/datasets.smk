@@ -63,8 +63,8 @@ rule dataset_page:
 rule histograms:
     """Figure 2: how the measured counts of datasets are distributed."""
     input:
-        slides=[path for key in PLAN.histograms() for path in PLAN.slide_paths(key[0], PLAN.slides(*key))],
-        genes=[PATHS.genes(*key, CONFIG.protocols[0]) for key in PLAN.histograms()],
+        slides=[path for key in PLAN.figures.histograms() for path in PLAN.slide_paths(key[0], PLAN.slides(*key))],
+        genes=[PATHS.genes(*key, CONFIG.protocols[0]) for key in PLAN.figures.histograms()],
         code=CODE("histograms"),
     output:
         png=report(
@@ -86,7 +86,7 @@ rule histograms:
         results=constant(str(RESULTS)),
         datasets=[
             f"{benchmark}/{dataset}={comma(PLAN.slides(benchmark, dataset))}"
-            for benchmark, dataset in PLAN.histograms()
+            for benchmark, dataset in PLAN.figures.histograms()
         ],
         protocol=CONFIG.protocols[0],
     message:

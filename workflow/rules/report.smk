@@ -173,7 +173,7 @@ rule calibration_page:
 
 rule biomarker:
     input:
-        predictions=lambda wildcards: PLAN.biomarker_predictions(
+        predictions=lambda wildcards: PLAN.figures.biomarker_predictions(
             wildcards.encoder, wildcards.benchmark, wildcards.slide
         ),
         tiles=PATHS.tiles("{benchmark}", "{slide}"),
@@ -227,7 +227,7 @@ rule gene_groups:
 rule biomarkers:
     """Maps of measured beside predicted expression."""
     input:
-        [PATHS.figure(name, "png") for name in PLAN.biomarkers()],
+        [PATHS.figure(name, "png") for name in PLAN.figures.biomarkers()],
     message:
         "The biomarker maps are drawn."
 
@@ -240,7 +240,7 @@ rule tables_and_figures:
         rules.audit.output,
         rules.audit_page.output,
         rules.datasets.input,
-        [PATHS.figure("histograms", "png") for _ in PLAN.histograms()[:1]],
+        [PATHS.figure("histograms", "png") for _ in PLAN.figures.histograms()[:1]],
         rules.gene_groups.input,
         [PATHS.table("calibration", suffix) for suffix in ("csv", "html") if PLAN.sampled_groups()],
         rules.biomarkers.input,

@@ -78,13 +78,13 @@ rule train:
         ENVIRONMENT
     threads: CONFIG.training.threads
     resources:
-        gpu=lambda wildcards: PLAN.gpus(METHODS.get(wildcards.method)),
+        gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
         mem_mb=16000,
         runtime=240,
     params:
         results=constant(str(RESULTS)),
         run=str(RUN),
-        options=lambda wildcards: PLAN.training_options(run_of(wildcards)),
+        options=lambda wildcards: PLAN.options.training(run_of(wildcards)),
         fold=lambda wildcards: PLAN.describe(run_of(wildcards)),
         threads=CONFIG.training.threads,
     message:
@@ -110,13 +110,13 @@ rule predict:
         ENVIRONMENT
     threads: CONFIG.training.threads
     resources:
-        gpu=lambda wildcards: PLAN.gpus(METHODS.get(wildcards.method)),
+        gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
         mem_mb=16000,
         runtime=60,
     params:
         results=constant(str(RESULTS)),
         run=str(RUN),
-        options=lambda wildcards: PLAN.prediction_options(run_of(wildcards)),
+        options=lambda wildcards: PLAN.options.prediction(run_of(wildcards)),
         threads=CONFIG.training.threads,
     message:
         "Predict with {params.run}."

@@ -1,0 +1,58 @@
+"""What the jobs of a run are told, as words of the command line, and what they ask of the machine."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from stflow.layout import Group, Run
+from stflow.models import METHODS
+
+if TYPE_CHECKING:
+    from stflow.models.base import Method
+    from stflow.workflow import Plan
+
+
+class RunOptions:
+    """Words for the trainings and predictions of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def settings_json(self, method: str, variant: str) -> str:
+        """Settings that a training of one method and variant depends on, and nothing else: what may rerun it.
+
+        Left out are those which matter only when the method predicts. A training that samples to choose its epoch
+        keeps those which it samples with, at its own values.
+        """
+        cls = METHODS.get(method)
+        return self._plan.config.settings_of(method, variant).model_dump_json(exclude=set(cls.sampling - cls.selection))
+
+    def sampling_json(self, method: str, variant: str) -> str:
+        """Settings of one method and variant that matter when it predicts; they may differ from its model's."""
+        return self._plan.config.settings_of(method, variant).model_dump_json(include=set(METHODS.get(method).sampling))
+
+    def training(self, run: Run) -> str:
+        """What `stflow train` is told of a run beside its name, as words of the command line."""
+        group = run.group
+        return self._options(group, "--settings", self.settings_json(group.method, group.variant))
+
+    def prediction(self, run: Run) -> str:
+        """What `stflow predict` is told of a run beside its name, as words of the command line."""
+        group = run.group
+        sampling = self.sampling_json(group.method, group.variant)
+        return self._options(group, "--settings", sampling, "--trained-as", self._plan.trained_as(run).group.variant)
+
+    def _options(self, group: Group, *words: str) -> str:
+        device = self.device(METHODS.get(group.method))
+        common = ("--manifest", self._plan.manifest(group.benchmark), *words, "--device", device)
+        by_slide = self._plan.by_slide(group.benchmark)
+        return shlex.join((*common, by_slide) if by_slide else common)
+
+    def device(self, kind: type[Method]) -> str:
+        """The configured device for a method that gains from a GPU, else the CPU."""
+        return self._plan.config.training.device if kind.needs_gpu else "cpu"
+
+    def gpus(self, kind: type[Method]) -> int:
+        """GPUs that a job of this method asks the scheduler for."""
+        return int(self.device(kind) != "cpu")
