@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,19 +81,56 @@ class Encoder(ABC):
             for attribute, value in self.variants[variant].items():
                 setattr(self, attribute, value)
 
-    @property
+    @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights file; for an encoder without weights, of what defines it.
 
         Raises
         ------
         WeightsError
-            No file was given, or it is not there.
+            It is missing; the message says how to get it.
         """
         if self.weights_path is None or not self.weights_path.is_file():
             where = "no file was given" if self.weights_path is None else f"{self.weights_path} is not there"
-            raise WeightsError(f"encoder {self.name}: its weights are missing: {where}. See `stflow list encoders`.")
+            raise WeightsError(f"encoder {self.name}: its weights are missing: {where}. {self._how_to_get_them()}")
         return sha256_file(self.weights_path)
+
+    def checked_weights(self) -> Path:
+        """The weights file: it is there, and it is the published one where that is known.
+
+        Raises
+        ------
+        WeightsError
+            It is not.
+        """
+        found, expected = self.weights_sha256, self._published_sha256()
+        assert self.weights_path is not None  # the hash is its
+        if expected not in (None, found):
+            raise WeightsError(
+                f"encoder {self.name}: {self.weights_path} is not the published file (SHA-256 {found[:16]}..., "
+                f"published {str(expected)[:16]}...). Delete it. {self._how_to_get_them()}"
+            )
+        return self.weights_path
+
+    def _published_sha256(self) -> str | None:
+        from stflow.data.hub.manifest import repository
+
+        if not isinstance(self.weights, Weights):
+            return None
+        place = repository(self.weights.repository)
+        known = place.known.get(place.files[self.weights.file])
+        return known.sha256 if known else None
+
+    def _how_to_get_them(self) -> str:
+        from stflow.data.hub.manifest import repository
+
+        if not isinstance(self.weights, Weights):
+            return "See `stflow list encoders`."
+        place = repository(self.weights.repository)
+        return (
+            f"They are {place.files[self.weights.file]} of {self.weights.repository}, {place.page}. {place.access} "
+            "Then run `snakemake` again, which downloads them."
+        )
 
     def fit_slide(self, tiles: np.ndarray) -> None:  # noqa: B027 (most encoders have no use for it)
         """See some tiles of the slide to come, (n, px, px, 3) uint8, evenly spaced: what depends on a whole slide."""

@@ -6,11 +6,9 @@ renamed its modules; the files have not changed, so they are read by their own n
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
-from stflow.encoders.vit import ViTEncoder
-from stflow.errors import WeightsError
+from stflow.encoders.vit import ViTEncoder, square_side
 
 if TYPE_CHECKING:
     import torch
@@ -89,12 +87,7 @@ class DINOv2Encoder(ViTEncoder):
         from torch.nn.functional import interpolate
 
         side = cls.input_px // cls.patch_px
-        old = square_side(positions)
-        if not old or positions.shape[-1] != made["cls_token"].shape[-1]:
-            raise WeightsError(
-                f"encoder {cls.name}: {tuple(positions.shape)} positions are not those of a class token and a square "
-                "grid of patches. It is another model's file: see `stflow list encoders`."
-            )
+        old = square_side(positions, cls.name, made["cls_token"].shape[-1])
         made["cls_token"] = made["cls_token"].float() + positions[:, :1].float()
         grid = positions[:, 1:].float()
         if old != side:
@@ -102,14 +95,6 @@ class DINOv2Encoder(ViTEncoder):
             grid = interpolate(grid, size=(side, side), mode="bicubic", antialias=cls.antialias)
             grid = grid.permute(0, 2, 3, 1).reshape(1, side * side, -1)
         made["pos_embed"] = grid
-
-
-def square_side(positions: torch.Tensor) -> int:
-    """Patches a side of (1, 1 + side * side, D) positions; 0: they are not those of a class token and a square."""
-    if positions.dim() != 3 or len(positions) != 1:
-        return 0
-    side = math.isqrt(max(positions.shape[1] - 1, 0))
-    return side if side**2 + 1 == positions.shape[1] else 0
 
 
 def _renamed(name: str, table: dict[str, str]) -> str:

@@ -6,14 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from stflow.encoders.base import Encoder, Weights
+from stflow.encoders.base import Encoder
 from stflow.encoders.weights import load_strict, read_state
-from stflow.errors import DataError, WeightsError
+from stflow.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +36,8 @@ class NetworkEncoder(Encoder):
         Of the resizing.
     key
         Where in the weights file the tensors are; empty: they are the whole file.
+    unused
+        Tensors of the file that the features do without, as a head of classes.
     channels_last
         Whether the network runs in that memory format, which is the faster one for convolutions.
     cpu_batch
@@ -49,6 +50,7 @@ class NetworkEncoder(Encoder):
     resize: int | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     key: ClassVar[str] = ""
+    unused: ClassVar[frozenset[str]] = frozenset()
     channels_last: ClassVar[bool] = False
     # On one core transformers are as fast with 1 as with 16; convolutions lose a tenth below 4 and above 32.
     cpu_batch: ClassVar[int] = 8
@@ -65,53 +67,8 @@ class NetworkEncoder(Encoder):
 
     @classmethod
     def convert(cls, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The file's tensors under the network's names."""
-        return state
-
-    @cached_property
-    def weights_sha256(self) -> str:
-        """SHA-256 of the weights file.
-
-        Raises
-        ------
-        WeightsError
-            It is missing; the message says how to get it.
-        """
-        if self.weights_path is None or not self.weights_path.is_file():
-            where = "no file was given" if self.weights_path is None else f"{self.weights_path} is not there"
-            raise WeightsError(f"encoder {self.name}: its weights are missing: {where}. {self._how_to_get_them()}")
-        return super().weights_sha256
-
-    def _checked_weights(self) -> Path:
-        """The weights file: it is there, and it is the published one where that is known."""
-        found, expected = self.weights_sha256, self._published_sha256()
-        assert self.weights_path is not None  # the hash is its
-        if expected not in (None, found):
-            raise WeightsError(
-                f"encoder {self.name}: {self.weights_path} is not the published file (SHA-256 {found[:16]}..., "
-                f"published {str(expected)[:16]}...). Delete it. {self._how_to_get_them()}"
-            )
-        return self.weights_path
-
-    def _published_sha256(self) -> str | None:
-        from stflow.data.hub.manifest import repository
-
-        if not isinstance(self.weights, Weights):
-            return None
-        place = repository(self.weights.repository)
-        known = place.known.get(place.files[self.weights.file])
-        return known.sha256 if known else None
-
-    def _how_to_get_them(self) -> str:
-        from stflow.data.hub.manifest import repository
-
-        if not isinstance(self.weights, Weights):
-            return "See `stflow list encoders`."
-        place = repository(self.weights.repository)
-        return (
-            f"They are {place.files[self.weights.file]} of {self.weights.repository}, {place.page}. {place.access} "
-            "Then run `snakemake` again, which downloads them."
-        )
+        """The file's tensors under the network's names, without those of `unused`."""
+        return {name: value for name, value in state.items() if name not in cls.unused}
 
     @cached_property
     def network(self) -> torch.nn.Module:
@@ -133,7 +90,7 @@ class NetworkEncoder(Encoder):
         """The network with its weights, on the CPU; see `network`."""
         import torch
 
-        path = self._checked_weights()
+        path = self.checked_weights()
         with torch.device("meta"):
             network = self.build()
         state = self.convert(read_state(path, self.key))

@@ -6,9 +6,11 @@ of Shazeer, 2020. The blocks are timm's, whose attention is PyTorch's fused one.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stflow.encoders.network import NetworkEncoder
+from stflow.errors import WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -77,3 +79,20 @@ class ViTEncoder(NetworkEncoder):
         if self.pooling == "cls":
             return output[:, 0]
         return torch.cat([output[:, 0], output[:, 1 + self.registers :].mean(dim=1)], dim=1)
+
+
+def square_side(positions: torch.Tensor, encoder_name: str, width: int | None = None) -> int:
+    """Patches a side, of (1, 1 + side * side, D) positions of a class token and a square grid.
+
+    Raises
+    ------
+    WeightsError
+        They are not, or D is not ``width``.
+    """
+    side = math.isqrt(max(positions.shape[1] - 1, 0)) if positions.dim() == 3 and len(positions) == 1 else 0
+    if not side or side**2 + 1 != positions.shape[1] or width not in (None, positions.shape[-1]):
+        raise WeightsError(
+            f"encoder {encoder_name}: {tuple(positions.shape)} positions are not those of a class token and a square "
+            "grid of patches. It is another model's file: see `stflow list encoders`."
+        )
+    return side

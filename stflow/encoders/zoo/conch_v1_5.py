@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from stflow.encoders.base import Weights
-from stflow.encoders.dinov2 import square_side
-from stflow.encoders.vit import ViTEncoder
-from stflow.errors import WeightsError
+from stflow.encoders.vit import ViTEncoder, square_side
 
 if TYPE_CHECKING:
     import torch
@@ -67,12 +65,7 @@ class CONCHv15(ViTEncoder):
         positions = state.get(_POSITIONS)
         if positions is None:
             return state  # told as missing
-        old = square_side(positions)
-        if not old:
-            raise WeightsError(
-                f"encoder {cls.name}: {tuple(positions.shape)} positions are not those of a class token and a square "
-                "grid of patches. It is another model's file: see `stflow list encoders`."
-            )
+        old = square_side(positions, cls.name)
         grid = positions[:, 1:].float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
         if old != _OLD_SIDE:
             grid = interpolate(grid, size=(_OLD_SIDE, _OLD_SIDE), mode="bilinear")

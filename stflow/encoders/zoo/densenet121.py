@@ -25,6 +25,7 @@ class DenseNet121(NetworkEncoder):
     weights: ClassVar[Weights] = Weights("timm/densenet121.tv_in1k")
     transform = "resize 224 bilinear; ImageNet normalisation"
     resize = 224
+    unused: ClassVar[frozenset[str]] = frozenset({"classifier.weight", "classifier.bias"})  # ImageNet's classes
     channels_last: ClassVar[bool] = True
 
     @classmethod
@@ -34,8 +35,3 @@ class DenseNet121(NetworkEncoder):
 
         network: torch.nn.Module = timm.create_model("densenet121", num_classes=0)
         return network
-
-    @classmethod
-    def convert(cls, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Without ImageNet's classes."""
-        return {name: value for name, value in state.items() if name not in ("classifier.weight", "classifier.bias")}

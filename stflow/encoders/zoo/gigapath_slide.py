@@ -21,7 +21,7 @@ import numpy as np
 
 from stflow.encoders.base import SlideEncoder, Weights
 from stflow.encoders.weights import load_strict, read_state
-from stflow.errors import DataError, WeightsError
+from stflow.errors import DataError
 
 if TYPE_CHECKING:
     from stflow.encoders.longnet import LongNet
@@ -88,7 +88,7 @@ class GigaPathSlide(SlideEncoder):
         cells = self._cells(corners, mpp)
         order = np.lexsort((*corners.T, *cells.T))
         if self._network is None:
-            self._network = load_network(self.weights_path).to(self.device)
+            self._network = load_network(self.checked_weights()).to(self.device)
         network = self._network
         dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
         with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], dtype, enabled=dtype is not None):
@@ -125,7 +125,7 @@ class GigaPathSlide(SlideEncoder):
         return places.astype(np.int64)
 
 
-def load_network(path: Path | None) -> LongNet:
+def load_network(path: Path) -> LongNet:
     """The network of the published size with the weights of ``path``, a file as ``slide_encoder.pth``.
 
     Raises
@@ -137,10 +137,6 @@ def load_network(path: Path | None) -> LongNet:
 
     from stflow.encoders.longnet import LongNet
 
-    if path is None:
-        raise WeightsError(
-            f"encoder {GigaPathSlide.name}: its weights are missing: no file was given. See `stflow list encoders`."
-        )
     with torch.device("meta"):
         network = LongNet()
     load_strict(network, read_state(path, "model"), path, GigaPathSlide.name)

@@ -24,6 +24,7 @@ class ResNet50(NetworkEncoder):
     weights: ClassVar[Weights] = Weights("timm/resnet50.tv_in1k")
     transform = "resize 224 bilinear; ImageNet normalisation"
     resize = 224
+    unused: ClassVar[frozenset[str]] = frozenset({"fc.weight", "fc.bias"})  # ImageNet's classes
     channels_last: ClassVar[bool] = True
 
     @classmethod
@@ -33,8 +34,3 @@ class ResNet50(NetworkEncoder):
 
         network: torch.nn.Module = timm.create_model("resnet50", num_classes=0)
         return network
-
-    @classmethod
-    def convert(cls, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Without ImageNet's classes."""
-        return {name: value for name, value in state.items() if name not in ("fc.weight", "fc.bias")}
