@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -104,6 +104,22 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def make_lab(make_tree: Callable[[], Tree]) -> Callable[..., Lab]:
-    """``make_lab(hub, config)``: a fresh copy of the repository on a hub of `hub_server`."""
-    return lambda hub, config: Lab(make_tree(), hub, config)
+def make_lab(make_tree: Callable[[], Tree], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """``make_lab(hub, config, rows)``: a fresh copy of the repository on a hub of `hub_server`, without a token.
+
+    ``rows`` are those of the split manifest ``lab.csv``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+
+        def make(hub, config: Mapping[str, object], rows: Sequence[str]) -> Lab:
+            lab = Lab(make_tree(), hub, config)
+            header = "dataset,slide,patient,protocol,fold,role"
+            (lab.tree.root / "lab.csv").write_text("\n".join([header, *rows]) + "\n")
+            lab.configure()
+            patch.setenv("HF_ENDPOINT", hub.address)
+            patch.setenv("NO_PROXY", "127.0.0.1")
+            patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("home")))
+            patch.delenv("HF_TOKEN", raising=False)
+            return lab
+
+        yield make

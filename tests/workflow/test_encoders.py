@@ -77,20 +77,13 @@ def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
     closed = server.Repo({"pytorch_model.bin": WEIGHTS})
     closed.token = "hf_another"
     with server.serve({GATED: closed, OPEN: server.Repo({"model.safetensors": WEIGHTS})}) as hub:
-        lab = make_lab(hub, CONFIG)
+        rows = [f"IDC,{slide},{slide[4]},*,0,{'test' if slide == SLIDES[-1] else 'train'}" for slide in SLIDES]
+        lab = make_lab(hub, CONFIG, rows)
         root = lab.tree.root
         (made / "bench" / "DEMO_IDC").rename(made / "bench" / "IDC")
         (made / "bench").rename(root / "lab")
         (root / "lab_encoders.py").write_text(PLUGIN)
-        rows = [f"IDC,{slide},{slide[4]},*,0,{'test' if slide == SLIDES[-1] else 'train'}" for slide in SLIDES]
-        (root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
-        lab.configure()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HF_ENDPOINT", hub.address)
-            patch.setenv("NO_PROXY", "127.0.0.1")
-            patch.setenv("HF_HOME", str(made / "home"))
-            patch.delenv("HF_TOKEN", raising=False)
-            yield lab
+        yield lab
 
 
 def test_a_closed_gate_names_encoder_page_and_command_before_anything_starts(lab) -> None:

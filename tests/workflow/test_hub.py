@@ -53,15 +53,7 @@ def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
     ]
     server = sys.modules["hub_server"]
     with server.serve({NAME: server.Repo(served)}) as hub:
-        lab = make_lab(hub, CONFIG)
-        (lab.tree.root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
-        lab.configure()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HF_ENDPOINT", hub.address)
-            patch.setenv("NO_PROXY", "127.0.0.1")
-            patch.setenv("HF_HOME", str(made / "home"))
-            patch.delenv("HF_TOKEN", raising=False)
-            yield lab
+        yield make_lab(hub, CONFIG, rows)
 
 
 def test_a_closed_gate_fails_before_anything_starts(lab) -> None:

@@ -30,7 +30,6 @@ from torchvision import transforms
 from stflow.data.hub.manifest import repository
 from stflow.encoders import ENCODERS, network
 from stflow.encoders.network import IMAGENET_MEAN, IMAGENET_STD, NetworkEncoder
-from stflow.encoders.vit import ViTEncoder
 from stflow.errors import WeightsError
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -66,25 +65,6 @@ TRANSFORMS: Mapping[str, tuple[list[Any], tuple[tuple[float, ...], tuple[float, 
     "hibou_l": ([transforms.Resize(224, interpolation=BICUBIC)], HIBOU),
     "conch_v1_5": ([transforms.Resize(448, interpolation=BILINEAR), transforms.CenterCrop(448)], IMAGENET),
     "midnight": ([transforms.Resize(224), transforms.CenterCrop(224)], HALF),
-}
-
-#: Tensors of the network, and some of their shapes.
-SIZES: Mapping[str, tuple[int, Shapes]] = {
-    "ciga": (120, {"conv1.weight": (64, 3, 7, 7), "layer4.1.conv2.weight": (512, 512, 3, 3)}),
-    "uni": (342, {"pos_embed": (1, 197, 1024), "blocks.23.mlp.fc1.weight": (4096, 1024), "norm.weight": (1024,)}),
-    "gigapath": (566, {"pos_embed": (1, 197, 1536), "patch_embed.proj.weight": (1536, 3, 16, 16)}),
-    "resnet50": (318, {"layer4.2.conv3.weight": (2048, 512, 1, 1)}),
-    "densenet121": (725, {"features.norm5.weight": (1024,)}),
-    "ctranspath": (183, {"patch_embed.proj.3.weight": (24, 12, 3, 3), "layers.3.downsample.norm.weight": (1536,)}),
-    "uni2_h": (343, {"reg_token": (1, 8, 1536), "pos_embed": (1, 256, 1536), "blocks.23.ls2.gamma": (1536,)}),
-    "virchow2": (455, {"pos_embed": (1, 261, 1280), "blocks.31.mlp.fc1.weight": (6832, 1280)}),
-    "h_optimus_0": (567, {"reg_token": (1, 4, 1536), "blocks.39.mlp.fc2.weight": (1536, 4096)}),
-    "h_optimus_1": (567, {"pos_embed": (1, 256, 1536), "blocks.39.attn.qkv.weight": (4608, 1536)}),
-    "h0_mini": (175, {"blocks.11.mlp.fc1.weight": (4096, 768), "reg_token": (1, 4, 768)}),
-    "phikon_v2": (342, {"patch_embed.proj.weight": (1024, 3, 16, 16), "pos_embed": (1, 196, 1024)}),
-    "hibou_l": (343, {"blocks.23.mlp.fc1.weight": (5472, 1024), "reg_token": (1, 4, 1024)}),
-    "conch_v1_5": (352, {"trunk.pos_embed": (1, 785, 1024), "attn_pool_contrast.to_kv.weight": (1536, 1024)}),
-    "midnight": (566, {"pos_embed": (1, 256, 1536), "blocks.39.mlp.fc1.weight": (8192, 1536)}),
 }
 
 
@@ -125,20 +105,6 @@ def agree(features: np.ndarray, wanted: torch.Tensor | np.ndarray) -> None:
     assert features.shape == wanted.shape
     assert wanted.std() > 0.05, "an answer that says something"
     np.testing.assert_allclose(features, wanted, rtol=0, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_network_has_its_published_size(name: str) -> None:
-    kind = kind_of(name)
-    with torch.device("meta"):
-        network = kind.build()
-    count, some = SIZES[name]
-    shapes = shapes_of(network)
-    assert kind.n_params == sum(parameter.numel() for parameter in network.parameters())
-    assert len(shapes) == count
-    assert {key: shapes.get(key) for key in some} == some
-    if issubclass(kind, ViTEncoder) and name != "conch_v1_5":  # whose pooler has a width of its own
-        assert kind.dim == kind.width * (2 if kind.pooling == "cls+mean" else 1)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -195,11 +161,6 @@ def test_the_vision_transformers_are_timm_s(
             wanted = torch.cat([wanted, tokens[:, CARDS[name][2] :].mean(1)], dim=1)
         agree(encoder(tiles[:2]), wanted)
         assert encoder.dim == wanted.shape[1]
-
-
-def test_h_optimus_1_is_h_optimus_0_s_network() -> None:
-    with torch.device("meta"):
-        assert shapes_of(kind_of("h_optimus_1").build()) == shapes_of(kind_of("h_optimus_0").build())
 
 
 @pytest.mark.parametrize(
