@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stflow.cli_about import about_app
 from stflow.cli_options import BySlide, Device, Format, ManifestPath, Out, Results, Root, RunName, Threads, words
 from stflow.cli_report import figure_app, table_app
 from stflow.errors import StflowError
@@ -28,6 +29,7 @@ app.add_typer(source_app, name="source")
 app.add_typer(hub_app, name="hub")
 app.add_typer(table_app, name="table")
 app.add_typer(figure_app, name="figure")
+app.add_typer(about_app)
 
 
 @source_app.command("demo-slide")
@@ -310,55 +312,6 @@ def publish_genes(results: Annotated[Path, typer.Argument(help="Results folder."
     print("\n".join(map(str, publish_genes(results))))
 
 
-@app.command()
-def show(results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results")) -> None:
-    """Print a results folder's tables, and where its figures and its report are."""
-    from stflow.report.show import print_results
-
-    print_results(results)
-
-
-@app.command("list")
-def list_names(
-    kind: Annotated[str, typer.Argument(help="datasets, encoders, methods, variants or formats.")],
-) -> None:
-    """What there is: datasets, encoders, methods, variants, formats."""
-    from stflow.inventory import print_inventory
-
-    print_inventory(kind)
-
-
-@app.command()
-def doctor(results: Results = Path("results")) -> None:
-    """Check this machine: Python, torch, GPUs, disk, hub access; each with the remedy."""
-    from stflow.doctor import examine
-
-    raise typer.Exit(examine(results))
-
-
-@app.command()
-def verify(
-    results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results"),
-    update: Annotated[bool, typer.Option("--update", help="Take the present state as right.")] = False,
-) -> None:
-    """Hash everything that was downloaded or made, and name what changed."""
-    from stflow.verify import verify as verify_results
-
-    raise typer.Exit(verify_results(results, update=update))
-
-
-@app.command()
-def params(
-    features: Annotated[int, typer.Option(help="Feature size.")] = 1024,
-    n_genes: Annotated[int, typer.Option(help="Genes.")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Count the trainable parameters of every method, and of the variants that have another number of them."""
-    from stflow.inventory import print_params
-
-    print_params(features, n_genes, json)
-
-
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
@@ -387,5 +340,5 @@ def main(argv: list[str] | None = None) -> Any:
         sys.exit(error.exit_code)
     if isinstance(status, int) and status:  # of a command that ends with `typer.Exit`, as doctor and verify
         sys.exit(status)
-    if arguments and not {"--help", "list", "doctor", "params", "verify"} & set(arguments):
+    if arguments and not {"--help", "list", "doctor", "params", "verify", "check-method"} & set(arguments):
         print(f"stflow {arguments[0]}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)

@@ -29,7 +29,9 @@ from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
 from stflow.encoders.base import Weights
 from stflow.encoders.names import EncoderName
+from stflow.encoders.views import SUFFIX as VIEWS_SUFFIX
 from stflow.errors import ConfigError, RegistryError, SplitError
+from stflow.layout import TILES
 from stflow.models import METHODS
 from stflow.models.base import Settings
 from stflow.plugins import load as load_plugins
@@ -37,6 +39,10 @@ from stflow.plugins import load as load_plugins
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
 DEFAULT_VARIANT = "default"
+#: Which encoders the paper runs a method on; the cheap rows are compared on the one that most of its tables use.
+PAPER_METHOD_ENCODERS: Mapping[str, tuple[str, ...]] = {
+    "stflow": ("ciga", "uni", "gigapath"),
+}
 #: What a variant may be called: it is a folder of the results, and a word of the command line's lists.
 VARIANT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 
@@ -80,6 +86,11 @@ class _Config(Model):
         min_length=1,
         description="encoders to run: `encoder`, or with variants `encoder+variant` (`stflow list encoders`)",
     )
+    method_encoders: dict[str, list[str]] = Field(
+        default_factory=lambda: {name: list(names) for name, names in PAPER_METHOD_ENCODERS.items()},
+        description="method or method/variant -> encoders that it runs on, in place of `encoders`; default: the "
+        "paper's choice where `encoders` is left out, else none",
+    )
     not_run: dict[str, str] = Field(
         default_factory=dict,
         description="encoder -> why it is left out, which the tables tell; --keep-going adds those with closed weights",
@@ -107,16 +118,17 @@ class _Config(Model):
     )
     figures: Figures = Field(default_factory=Figures, description="what is drawn")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_encoders_go_to_all_methods(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "encoders" in values and "method_encoders" not in values:
+            return {**values, "method_encoders": {}}
+        return values
+
     @field_validator("encoders")
     @classmethod
     def _known_encoders(cls, names: list[str]) -> list[str]:
-        problems = []
-        for name in names:
-            try:
-                EncoderName.parse(name)
-            except RegistryError as error:
-                problems.append(str(error))
-        if problems:
+        if problems := [problem for name in names for problem in _problems_of_encoder(name)]:
             raise ValueError(" ".join(problems))
         return names
 
@@ -137,6 +149,32 @@ class _Config(Model):
                 raise ValueError(str(error)) from error
             refuse_unknown(f"dataset of benchmark {name}", benchmark.datasets or [], known)
         return benchmarks
+
+    @model_validator(mode="after")
+    def _known_method_encoders(self) -> _Config:
+        problems = []
+        for row, names in self.method_encoders.items():
+            method, _, variant = row.partition("/")
+            if method not in METHODS.names() or (variant and variant not in self.variants_of(method)):
+                problems.append(f"method_encoders: no method or variant {row!r}")
+            problems += [f"method_encoders.{row}: {line}" for name in names for line in _problems_of_encoder(name)]
+            if not names:
+                problems.append(f"method_encoders.{row}: names no encoder; leave it out to take all of `encoders`")
+        for row in () if problems else self.methods:
+            method, _, variant = row.partition("/")
+            try:
+                names = self.encoders_of(method, variant or DEFAULT_VARIANT)
+            except (KeyError, ValidationError):
+                continue  # no such variant, or it does not fit: `_known_variants` tells
+            for name in names:
+                if name.endswith(VIEWS_SUFFIX) and not METHODS.get(method).views:
+                    problems.append(
+                        f"methods: {row} cannot use encoder {name!r}, eight features a tile: give it others under "
+                        f"method_encoders.{row}"
+                    )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _known_variants(self) -> _Config:
@@ -190,6 +228,20 @@ class _Config(Model):
         A variant of this file takes the place of a built-in one of the same name.
         """
         return {DEFAULT_VARIANT: {}, **METHODS.get(method).variants, **self.variants.get(method, {})}
+
+    def encoders_of(self, method: str, variant: str = DEFAULT_VARIANT) -> list[str]:
+        """The encoders that a method runs on; `TILES` alone for one that reads no features."""
+        own = list(METHODS.get(method).own_encoders(self.settings_of(method, variant)))
+        if own == [TILES]:
+            return own
+        given = self.method_encoders.get(f"{method}/{variant}") or self.method_encoders.get(method)
+        return list(dict.fromkeys(given or own or self.encoders))
+
+    def all_encoders(self) -> list[str]:
+        """Every encoder of the configuration, run or not: those of all methods, and those of single ones."""
+        rows = [row.partition("/") for row in self.methods]
+        names = [name for method, _, variant in rows for name in self.encoders_of(method, variant or DEFAULT_VARIANT)]
+        return [name for name in dict.fromkeys((*self.encoders, *names)) if name != TILES]
 
     def trained_as(self, method: str, variant: str) -> str:
         """The variant whose trained model predicts ``variant``.
@@ -251,6 +303,15 @@ class _Config(Model):
         if entry.repository is None or self.data_root is None or entry.root is not None:
             return None
         return self.data_root / repositories()[entry.repository].folder
+
+
+def _problems_of_encoder(name: str) -> list[str]:
+    """Why there is no such encoder, if there is none."""
+    try:
+        EncoderName.parse(name)
+    except RegistryError as error:
+        return [str(error)]
+    return []
 
 
 def _config_model() -> type[_Config]:

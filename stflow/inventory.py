@@ -12,7 +12,7 @@ from stflow.data.hub.manifest import repository
 from stflow.data.splits import STUDY, Manifest
 from stflow.encoders import ENCODERS
 from stflow.encoders.base import Encoder, Weights
-from stflow.encoders.names import DIHEDRAL, STAINS
+from stflow.encoders.names import STAINS, SYMMETRIES
 from stflow.errors import RegistryError
 from stflow.models import METHODS
 
@@ -25,7 +25,7 @@ KINDS = ("datasets", "encoders", "methods", "variants", "formats")
 _NOTES = {
     "encoders": "here: its weights are in results/weights. D: features. M: million parameters. px: side of the "
     "network's input. tile: size; normalisation.\n"
-    f"Every encoder of tiles also has the variants +{' or +'.join(STAINS)}, and +{DIHEDRAL}.",
+    f"Every encoder of tiles also has the variants +{' or +'.join(STAINS)}, and +{' or +'.join(SYMMETRIES)}.",
 }
 
 

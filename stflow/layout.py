@@ -20,6 +20,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+#: Stands in an encoder's place where a method reads no features, but at most the tiles themselves.
+TILES = "tiles"
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

@@ -14,7 +14,7 @@ from stflow.data.hub.request import Wanted
 from stflow.encoders.base import Weights
 from stflow.encoders.names import EncoderName
 from stflow.errors import WeightsError
-from stflow.layout import Layout
+from stflow.layout import TILES, Layout
 
 if TYPE_CHECKING:
     from stflow.config import _Config
@@ -32,7 +32,7 @@ class EncoderPlan:
     Attributes
     ----------
     run
-        Encoders of the configuration, without those that it does not run.
+        Encoders of all methods or of one, without those that are not run.
     names
         These and the tile encoders of slide encoders, each once; name -> parts.
     """
@@ -40,10 +40,19 @@ class EncoderPlan:
     def __init__(self, config: _Config, manifests: Mapping[str, Manifest]) -> None:
         self.config, self._manifests = config, manifests
         self._parts: dict[tuple[str, int], dict[str, list[str]]] = {}
-        self.run = [name for name in config.encoders if name not in config.not_run]
+        self.run = [name for name in config.all_encoders() if name not in config.not_run]
         wanted = [EncoderName.parse(name) for name in self.run]
         below = [EncoderName.parse(name.tiles) for name in wanted if name.tiles]
         self.names: dict[str, EncoderName] = {name.text: name for name in (*wanted, *below)}
+
+    def rows(self, methods: Iterable[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+        """Encoder that is run, or `TILES` -> the (method, variant) pairs that run on it, in their order."""
+        found: dict[str, list[tuple[str, str]]] = {name: [] for name in (*self.run, TILES)}
+        for row in methods:
+            for encoder in self.config.encoders_of(*row):
+                if encoder in found:
+                    found[encoder].append(row)
+        return found
 
     def weights(self, encoder: str) -> Path | None:
         """The weights file of an encoder; None if it needs none."""
@@ -147,7 +156,7 @@ def refuse_missing_weights(config: _Config) -> None:
     WeightsError
         They are not; every encoder is named.
     """
-    problems = [why for name in config.encoders if name not in config.not_run and (why := _missing(config, name))]
+    problems = [why for name in config.all_encoders() if name not in config.not_run and (why := _missing(config, name))]
     if problems:
         lines = "\n".join(f"  - {line}" for line in problems)
         raise WeightsError(
@@ -171,7 +180,7 @@ def closed_encoders(config: _Config) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     gates: dict[str, str] = {}
-    for text in config.encoders:
+    for text in config.all_encoders():
         if text in config.not_run:
             continue
         if why := _missing(config, text):
@@ -186,7 +195,7 @@ def closed_encoders(config: _Config) -> dict[str, str]:
                     gates[item.repository] = offline if is_offline() else closed_gate(plain)
                 if why := gates[item.repository]:
                     found[text] = why
-    if len(found) + len(config.not_run) >= len(config.encoders):
+    if len(found) + len(config.not_run) >= len(config.all_encoders()):
         lines = "\n".join(f"  - {name}: {why}" for name, why in found.items())
         raise WeightsError(f"no encoder of this configuration can run:\n{lines}")
     return found

@@ -33,20 +33,30 @@ class FigurePlan:
         """Figure names of all maps."""
         return [
             BIOMARKER.format(encoder=encoder, benchmark=entry.benchmark, slide=entry.slide, gene=entry.gene)
-            for encoder in self._plan.encoders.run
+            for encoder in self._plan.config.encoders
+            if encoder not in self._plan.config.not_run
             for entry in self._plan.config.figures.biomarkers
         ]
 
     def biomarker_predictions(self, encoder: str, benchmark: str, slide: str) -> list[Path]:
-        """Every method's predictions of a slide: of the first fold that tests it, with the first seed."""
+        """Every method's predictions of a slide: of the first fold that tests it, with the first seed.
+
+        A method that does not run on the encoder is shown with those it runs on.
+        """
         protocol = self._plan.config.figures.biomarker_protocol
         dataset, fold = self.testing(benchmark, slide)[0]
         return [
             self._plan.layout.predictions(
-                Group(benchmark, dataset, encoder, *row, protocol).run(fold, self._plan.config.seeds[0])
+                Group(benchmark, dataset, which, *row, protocol).run(fold, self._plan.config.seeds[0])
             )
             for row in self._plan.methods
+            for which in self._encoders(row, encoder)
         ]
+
+    def _encoders(self, row: tuple[str, str], encoder: str) -> list[str]:
+        """The encoder, or those in its place that a method runs on."""
+        its = [name for name in self._plan.config.encoders_of(*row) if name not in self._plan.config.not_run]
+        return [encoder] if encoder in its else its
 
     def testing(self, benchmark: str, slide: str) -> list[tuple[str, int]]:
         """(dataset, fold) of the folds that test a slide under the maps' protocol."""

@@ -93,7 +93,7 @@ def write_stamps(config: _Config) -> None:
 
 def _encoders(config: _Config) -> list[EncoderName]:
     """Encoders of a configuration, each once, and the tile encoders of slide encoders."""
-    names = [EncoderName.parse(text) for text in config.encoders]
+    names = [EncoderName.parse(text) for text in config.all_encoders()]
     below = [EncoderName.parse(name.tiles) for name in names if name.tiles]
     return list({name.text: name for name in (*names, *below)}.values())
 

@@ -21,7 +21,7 @@ from stflow.data.hub.request import Wanted, to_json
 from stflow.data.official import require_official_folds
 from stflow.data.sources import BRINGS_GENE_LISTS, DEMO_SLIDE_FILES, DEMO_TASK_FILES, HER2ST_SECTION_FILES
 from stflow.data.splits import Fold
-from stflow.layout import Group, Layout, Run
+from stflow.layout import TILES, Group, Layout, Run
 from stflow.models import METHODS
 from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
 from stflow.plan_encoders import EncoderPlan, refuse_missing_weights
@@ -90,6 +90,7 @@ class Plan:
                 require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
         self.encoders = EncoderPlan(config, self._manifests)
         self.figures, self.options = FigurePlan(self), RunOptions(self)
+        self._rows = self.encoders.rows(self.methods)
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         refuse_unusable(self)
         refuse_incomplete_mirrors(self)
@@ -136,8 +137,8 @@ class Plan:
         every = (
             Group(a_benchmark, a_dataset, encoder, a_method, variant, protocol)
             for a_benchmark, a_dataset, protocol in self.folds
-            for encoder in self.encoders.run
-            for a_method, variant in self.methods
+            for encoder in (*self.encoders.run, TILES)
+            for a_method, variant in self._rows[encoder]
         )
         return [
             group
@@ -311,14 +312,19 @@ class Plan:
         """Tiles files of these slides."""
         return [self.layout.tiles(benchmark, slide) for slide in slides]
 
+    def method_tile_paths(self, group: Group, slides: Iterable[str]) -> list[Path]:
+        """Tiles files of these slides, where the group's method reads tiles; they also say which spots have one."""
+        reads = METHODS.get(group.method).reads_tiles(self.config.settings_of(group.method, group.variant))
+        return self.tile_paths(group.benchmark, slides) if reads or group.encoder == TILES else []
+
     def audits(self, group: Group) -> list[Path]:
         """The audit that a training waits for: under the clean protocol, which refuses a fold that leaks."""
         clean = group.protocol == "clean"
         return [self.layout.audit(group.benchmark, group.dataset, group.protocol)] if clean else []
 
     def feature_paths(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
-        """Features files of these slides."""
-        return [self._features(encoder, benchmark, slide) for slide in slides]
+        """Features files of these slides; none for a method that reads no features."""
+        return [] if encoder == TILES else [self._features(encoder, benchmark, slide) for slide in slides]
 
     def encoded_from(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
         """What an encoder reads of each slide: its tiles, or their features from the encoder below."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from stflow.data.tile_images import TileImages
 from stflow.errors import GeneError, IntegrityError
 from stflow.h5 import write_anndata
 from stflow.io import SCHEMA_VERSION, open_h5
@@ -46,6 +47,8 @@ class Slide:
         (N, n_genes) raw counts, CSC.
     features
         encoder name -> (N, D) float32.
+    tiles
+        The (N, px, px, 3) images of the spots, for methods that read them; else None.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Slide:
     genes: tuple[str, ...]
     counts: sparse.csc_matrix
     features: Mapping[str, np.ndarray]
+    tiles: TileImages | None = None
 
     def __len__(self) -> int:
         return len(self.barcodes)
@@ -91,6 +95,7 @@ class Slide:
             centres_px=self.centres_px[index],
             counts=self.counts[index],
             features={name: values[index] for name, values in self.features.items()},
+            tiles=None if self.tiles is None else self.tiles.subset(index),
         )
 
     def to_data(self, encoder: str, genes: Sequence[str]) -> Data:
@@ -147,16 +152,16 @@ def write_slide(
     write_anndata(path, adata)
 
 
-def read_slide(path: Path, features: Mapping[str, Path] | None = None) -> Slide:
-    """Read a slide file and, by barcode, the features of some encoders.
+def read_slide(path: Path, features: Mapping[str, Path] | None = None, tiles: Path | None = None) -> Slide:
+    """Read a slide file and, by barcode, the features of some encoders, and where the spots' tiles are.
 
-    Where features are given, only the spots that all of them hold are kept, in the order of the first
-    features file: spots off the tissue have no tile.
+    Where features or tiles are given, only the spots that all of them hold are kept, in the order of the first
+    file: spots off the tissue have no tile.
 
     Raises
     ------
     IntegrityError
-        A file is cut short, or a features file names barcodes that the counts do not hold.
+        A file is cut short, or a features or tiles file names barcodes that the counts do not hold.
     """
     with open_h5(path) as handle:
         _require(handle, path, ("X/data", "X/indices", "X/indptr", "obsm/spatial", "uns/stflow/n_spots"))
@@ -181,29 +186,37 @@ def read_slide(path: Path, features: Mapping[str, Path] | None = None) -> Slide:
         raise IntegrityError(f"{path} holds {len(slide)} spots, {expected} were written. Delete it and run again.")
     for encoder, feature_path in (features or {}).items():
         slide = _join(slide, encoder, feature_path)
-    return slide
+    return slide if tiles is None else _with_tiles(slide, TileImages.of(tiles))
 
 
 def _join(slide: Slide, encoder: str, path: Path) -> Slide:
     from stflow.embedding.features import read_features
 
     table = read_features(path)
+    slide, rows = _common(slide, table.barcodes, path, keep_order=bool(slide.features))
+    return replace(slide, features={**slide.features, encoder: table.features[rows]})
+
+
+def _with_tiles(slide: Slide, tiles: TileImages) -> Slide:
+    slide, rows = _common(slide, tiles.barcodes, tiles.path, keep_order=bool(slide.features))
+    return replace(slide, tiles=tiles.subset(rows))
+
+
+def _common(slide: Slide, barcodes: np.ndarray, path: Path, *, keep_order: bool) -> tuple[Slide, np.ndarray]:
+    """The slide with only the spots of a file, in the slide's order or in the file's, and their rows in the file."""
     row = {barcode: index for index, barcode in enumerate(slide.barcodes)}
-    unknown = [barcode for barcode in table.barcodes if barcode not in row]
+    # Of a slide that is cut down already, the file may hold spots that are gone; of a whole one, it may not.
+    unknown = [] if keep_order else [barcode for barcode in barcodes if barcode not in row]
     if unknown:
         raise IntegrityError(
-            f"slide {slide.name}: {len(unknown)} of {len(table.barcodes)} barcodes of {path} are not in its counts "
+            f"slide {slide.name}: {len(unknown)} of {len(barcodes)} barcodes of {path} are not in its counts "
             f"(first: {unknown[0]}). The tiles were cut for other counts: make both from one source."
         )
-    if slide.features:
-        order = {barcode: index for index, barcode in enumerate(table.barcodes)}
-        keep = np.array([barcode in order for barcode in slide.barcodes])
-        slide = slide.subset(keep)
-        values = table.features[[order[barcode] for barcode in slide.barcodes]]
-    else:
-        slide = slide.subset(np.array([row[barcode] for barcode in table.barcodes], dtype=np.int64))
-        values = table.features
-    return replace(slide, features={**slide.features, encoder: values})
+    if not keep_order:
+        return slide.subset(np.array([row[barcode] for barcode in barcodes], dtype=np.int64)), np.arange(len(barcodes))
+    order = {barcode: index for index, barcode in enumerate(barcodes)}
+    slide = slide.subset(np.array([barcode in order for barcode in slide.barcodes], dtype=bool))
+    return slide, np.array([order[barcode] for barcode in slide.barcodes], dtype=np.int64)
 
 
 def _strings(dataset: Any) -> np.ndarray:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from stflow.encoders.base import Encoder
 from stflow.encoders.dihedral import Dihedral
-from stflow.encoders.names import EncoderName
+from stflow.encoders.names import DIHEDRAL, EncoderName
 from stflow.encoders.stain import STAIN_VARIANTS
+from stflow.encoders.views import VIEWS, Views
 from stflow.errors import ResourceError
 
 PRECISIONS = ("fp32", "bf16", "fp16")
+_SYMMETRIES = {DIHEDRAL: Dihedral, VIEWS: Views}
 
 
 def create(name: str, device: str = "cpu", precision: str = "fp32", weights: Path | None = None) -> Encoder:
@@ -41,4 +43,4 @@ def create(name: str, device: str = "cpu", precision: str = "fp32", weights: Pat
     model = parsed.kind(where, precision, weights=weights, variants=parsed.own)
     if parsed.stain:
         model = STAIN_VARIANTS[parsed.stain](model)
-    return Dihedral(model) if parsed.dihedral else model
+    return _SYMMETRIES[parsed.symmetries](model) if parsed.symmetries else model

@@ -1,9 +1,9 @@
 """What an encoder is called in a configuration: ``<encoder>[+<variant>]...``, one folder of features each.
 
 ``uni`` is the encoder as published; ``gigapath+resize`` sets one of its own variants; ``uni+macenko`` normalises the
-stain first, ``uni+dihedral`` averages over the eight symmetries of a tile. Variants stand in one order: the encoder's
-own, the stain, the symmetries. Of a slide encoder, what is not its own is its tile encoder's:
-``gigapath_slide+macenko`` reads the features of ``gigapath+macenko``.
+stain first, ``uni+dihedral`` averages over the eight symmetries of a tile, ``uni+views`` keeps all eight. Variants
+stand in one order: the encoder's own, the stain, the symmetries. Of a slide encoder, what is not its own is its tile
+encoder's: ``gigapath_slide+macenko`` reads the features of ``gigapath+macenko``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from stflow.encoders import ENCODERS
 from stflow.encoders.base import Encoder
+from stflow.encoders.views import VIEWS
 from stflow.errors import RegistryError
 
 #: Variants of every encoder of tiles.
 STAINS = ("macenko", "reinhard")
 DIHEDRAL = "dihedral"
+#: Variants that look at the eight symmetries of a tile: their mean, or all of them.
+SYMMETRIES = (DIHEDRAL, VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,9 @@ class EncoderName:
         Variants of the encoder itself.
     stain
         ``macenko``, ``reinhard`` or empty.
-    dihedral
-        Whether features are averaged over the symmetries.
+    symmetries
+        ``dihedral``: features are averaged over the symmetries; ``views``: all eight stand one after the other; or
+        empty.
     tiles
         For a slide encoder the name of the encoder whose features it reads; else empty.
     """
@@ -44,7 +48,7 @@ class EncoderName:
     encoder: str
     own: tuple[str, ...]
     stain: str
-    dihedral: bool
+    symmetries: str
     tiles: str
 
     @property
@@ -68,10 +72,12 @@ class EncoderName:
         rest = [name for name in variants if name not in kind.variants]
         if kind.tile_encoder:
             tiles = cls.parse("+".join([kind.tile_encoder, *rest])).text
-            stain, dihedral, order = "", False, [*own, *rest]
+            stain, symmetries, order = "", "", [*own, *rest]
+            if VIEWS in rest:
+                raise RegistryError(f"encoders: {text!r}: a slide encoder gives one feature a tile, not eight views.")
         else:
             tiles = ""
-            known = (*kind.variants, *STAINS, DIHEDRAL)
+            known = (*kind.variants, *STAINS, *SYMMETRIES)
             for name in rest:
                 if name not in known:
                     near = difflib.get_close_matches(name, known, n=1)
@@ -79,12 +85,13 @@ class EncoderName:
                     raise RegistryError(
                         f"encoders: {text!r}: {encoder} has no variant {name!r}; there are {', '.join(known)}.{hint}"
                     )
-            stains, dihedral = [name for name in rest if name in STAINS], DIHEDRAL in rest
-            if len(stains) > 1:
-                raise RegistryError(f"encoders: {text!r}: {' and '.join(stains)} exclude each other. Choose one.")
-            stain = stains[0] if stains else ""
-            order = [*own, *stains, *([DIHEDRAL] if dihedral else [])]
+            chosen = [[name for name in rest if name in names] for names in (STAINS, SYMMETRIES)]
+            for names in chosen:
+                if len(set(names)) > 1:
+                    raise RegistryError(f"encoders: {text!r}: {' and '.join(names)} exclude each other. Choose one.")
+            stain, symmetries = (names[0] if names else "" for names in chosen)
+            order = [*own, *chosen[0], *chosen[1]]
         canonical = "+".join([encoder, *dict.fromkeys(order)])
         if text != canonical:
             raise RegistryError(f"encoders: write {text!r} as {canonical!r}, so that its features have one place.")
-        return cls(text, encoder, tuple(own), stain, dihedral, tiles)
+        return cls(text, encoder, tuple(own), stain, symmetries, tiles)

@@ -55,6 +55,8 @@ class Method(ABC):
     ``variants`` are the method's named settings: name -> the settings that differ. ``sampling`` are the settings that
     matter only when it predicts; variants that differ in nothing else share one trained model. ``selection`` are
     those of them that choosing the epoch uses too: a training depends on its own values of these.
+
+    ``views`` says that it knows what to do with the features of eight views of a tile (`stflow.encoders.views`).
     """
 
     name: ClassVar[str]
@@ -62,6 +64,7 @@ class Method(ABC):
     stochastic: ClassVar[bool] = True
     needs_gpu: ClassVar[bool] = False
     selects: ClassVar[bool] = False
+    views: ClassVar[bool] = False
     variants: ClassVar[Mapping[str, Mapping[str, object]]] = {}
     sampling: ClassVar[frozenset[str]] = frozenset()
     selection: ClassVar[frozenset[str]] = frozenset()
@@ -94,6 +97,21 @@ class Method(ABC):
         """
         del samples
         yield self.predict(slide, seed=seed, device=device)
+
+    @classmethod
+    def own_encoders(cls, settings: SettingsBase) -> tuple[str, ...]:
+        """Encoders that it runs on with these settings, unless the configuration gives it others; none: all of them.
+
+        `stflow.layout.TILES` alone is for a method that reads no features; no configuration gives it any.
+        """
+        del settings
+        return ()
+
+    @classmethod
+    def reads_tiles(cls, settings: SettingsBase) -> bool:
+        """Whether it reads `Slide.tiles` with these settings, beside or instead of features."""
+        del settings
+        return False
 
     @classmethod
     def n_params(cls, settings: SettingsBase, n_features: int, n_genes: int) -> int | None:
@@ -193,3 +211,24 @@ class Method(ABC):
             return cls.Settings.model_validate({**trained, **sampling})
         except ValidationError as error:
             raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
+
+
+def parse_settings(settings: str) -> dict[str, object]:
+    """Settings as the command line gives them.
+
+    Raises
+    ------
+    ConfigError
+        They are not a JSON object.
+    """
+    import json
+
+    from stflow.errors import ConfigError
+
+    try:
+        values = json.loads(settings)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"settings {settings!r} are not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f'settings {settings!r} are not a JSON object; write e.g. {{"steps": 2}}')
+    return values

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from stflow.data.slide import Slide
-from stflow.models.base import Fit, Method, Settings
+from stflow.layout import TILES
+from stflow.models.base import Fit, Method, Settings, SettingsBase
 
 
 class MeanSettings(Settings):
@@ -27,6 +28,12 @@ class Mean(Method):
     stochastic = False
 
     mean: np.ndarray  # (G,)
+
+    @classmethod
+    def own_encoders(cls, settings: SettingsBase) -> tuple[str, ...]:
+        """None: it looks at no picture."""
+        del settings
+        return (TILES,)
 
     def fit(
         self,

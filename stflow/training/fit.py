@@ -44,9 +44,12 @@ class Problem(Protocol):
     ----------
     limit
         Most spots a batch may hold, None without a limit; halved when memory runs out.
+    limit_of
+        What holds that many, in words: ``a batch``, ``a region``.
     """
 
     limit: int | None
+    limit_of: str
 
     def batches(self) -> Iterator[Any]:
         """The batches of one epoch, drawn from the generators given to `fit_network`."""
@@ -135,7 +138,7 @@ class _Training:
         self.adam = FlatAdam(module, schedule.learning_rate, schedule.clip_norm)
         self.best = self.adam.values.clone()
         self.stopping = EarlyStopping(schedule.patience)
-        self.epoch = 0
+        self.epoch = self.backed_off = 0
         self.history: list[dict[str, float]] = []
         self.clock = Stopwatch()
 
@@ -194,12 +197,16 @@ class _Training:
         """Leave out the step that did not fit, and make the next ones smaller."""
         if not self.problem.shrink():
             raise RunFailed(
-                f"out of memory with regions of {self.problem.limit} spots, the fewest tried. "
-                "Use a GPU with more memory, or set a smaller hidden."
+                f"out of memory with {self.problem.limit} spots in {self.problem.limit_of}, the fewest tried. "
+                "Use a GPU with more memory, or set a smaller network."
             )
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        _log(f"out of memory: a step is left out, and from now on a region has at most {self.problem.limit} spots")
+        self.backed_off += 1
+        _log(
+            f"out of memory: a step is left out, and from now on {self.problem.limit_of} has at most "
+            f"{self.problem.limit} spots"
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         return {**self.adam.tensors(), "best": self.best}
@@ -211,6 +218,7 @@ class _Training:
             "best_score": self.stopping.best_score if self.stopping.best_epoch else None,
             "best_epoch": self.stopping.best_epoch,
             "limit": self.problem.limit,
+            "backed_off": self.backed_off,
             "history": self.history,
             "generators": generator_states(self.generators),
         }
@@ -219,7 +227,8 @@ class _Training:
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
         self.epoch, self.adam.steps = state["epoch"], state["steps"]
-        self.problem.limit, self.history = state["limit"], list(state["history"])
+        self.problem.limit, self.backed_off = state["limit"], state["backed_off"]
+        self.history = list(state["history"])
         if state["best_epoch"]:
             self.stopping.best_score, self.stopping.best_epoch = state["best_score"], state["best_epoch"]
         restore_generators(self.generators, state["generators"])
@@ -234,6 +243,7 @@ class _Training:
             "best_epoch": self.stopping.best_epoch or self.epoch,
             "best_score": self.stopping.best_score if self.stopping.best_epoch else None,
             "spots_limit": self.problem.limit,
+            "out_of_memory": self.backed_off,
         }
         _log(f"stopped after epoch {self.epoch}; epoch {facts['best_epoch']} is kept")
         return Fit(self.history, facts, self.clock.rounded())

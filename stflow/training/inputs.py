@@ -12,7 +12,7 @@ from stflow.data.slide import Slide, read_slide
 from stflow.data.splits import Fold, Manifest
 from stflow.errors import GeneError, SplitError
 from stflow.io import read_json, sha256_array
-from stflow.layout import Layout, Run
+from stflow.layout import TILES, Layout, Run
 from stflow.models.base import Task
 
 #: Share of the spots of a single training slide that selects the epoch.
@@ -52,30 +52,32 @@ class Inputs:
             raise GeneError(f"{path} lists no genes for fold {parsed.fold}. Run the genes stage again.")
         return cls(layout, parsed, fold, Task(tuple(genes), group.encoder, parsed.names))
 
-    def read(self, slides: Sequence[str]) -> list[Slide]:
-        """The named slides with the run's features."""
+    def read(self, slides: Sequence[str], *, tiles: bool = False) -> list[Slide]:
+        """The named slides with the run's features, and with their tiles where these are asked for."""
         group = self.run.group
+        encoders = [] if group.encoder == TILES else [group.encoder]
         return [
             read_slide(
                 self.layout.slide(group.benchmark, name),
-                {group.encoder: self.layout.features(group.encoder, group.benchmark, name)},
+                {encoder: self.layout.features(encoder, group.benchmark, name) for encoder in encoders},
+                self.layout.tiles(group.benchmark, name) if tiles or not encoders else None,
             )
             for name in slides
         ]
 
-    def roles(self, *, selects: bool) -> tuple[list[Slide], list[Slide]]:
-        """Slides to learn from, and slides that choose the epoch.
+    def roles(self, *, selects: bool, tiles: bool = False) -> tuple[list[Slide], list[Slide]]:
+        """Slides to learn from, and slides that choose the epoch; with their tiles where these are asked for.
 
         A method that selects nothing learns from both, unless the test slides do the choosing: those it never sees.
         Where one training slide is all there is, a fifth of it on one side chooses.
         """
         if not selects:
-            return self.read(self.fold.development), []
+            return self.read(self.fold.development, tiles=tiles), []
         if self.fold.select_by == "region":
-            (slide,) = self.read(self.fold.train)
+            (slide,) = self.read(self.fold.train, tiles=tiles)
             rest, side = split_by_side(slide.centres_um)
             return [slide.subset(rest)], [slide.subset(side)]
-        return self.read(self.fold.train), self.read(self.fold.select)
+        return self.read(self.fold.train, tiles=tiles), self.read(self.fold.select, tiles=tiles)
 
 
 def split_by_side(centres: np.ndarray, share: float = REGION_SHARE) -> tuple[np.ndarray, np.ndarray]:
@@ -88,5 +90,10 @@ def split_by_side(centres: np.ndarray, share: float = REGION_SHARE) -> tuple[np.
 
 
 def sha256_slide(slide: Slide, task: Task) -> str:
-    """Hash of all that a method sees of a slide: spots, positions, features, expression of the task's genes."""
-    return sha256_array(slide.barcodes, slide.centres_um, slide.features[task.encoder], slide.expression(task.genes))
+    """Hash of all that a method sees of a slide: spots, positions, features, tiles, expression of the task's genes."""
+    seen = [slide.barcodes, slide.centres_um, slide.expression(task.genes)]
+    if task.encoder in slide.features:
+        seen.insert(2, slide.features[task.encoder])
+    if slide.tiles is not None:
+        seen += [slide.tiles.rows, np.array([slide.tiles.sha256], dtype=object)]
+    return sha256_array(*seen)

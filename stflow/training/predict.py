@@ -16,7 +16,6 @@ from the noise that is named after it: step counts are compared from the same dr
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,12 +25,12 @@ import numpy as np
 
 from stflow.data.slide import Slide
 from stflow.device import is_out_of_memory, resolve, set_threads
-from stflow.errors import ConfigError, IntegrityError, RunFailed
+from stflow.errors import IntegrityError, RunFailed
 from stflow.evaluation.ensemble import LAYERS, summarise
 from stflow.h5 import write_anndata
 from stflow.io import SCHEMA_VERSION, read_json
 from stflow.models import METHODS
-from stflow.models.base import Method
+from stflow.models.base import Method, parse_settings
 from stflow.training.inputs import Inputs
 
 
@@ -76,11 +75,11 @@ def predict_run(
     if not path.is_file():
         raise IntegrityError(f"{path} does not exist: the run is not trained. Run `stflow train` first.")
     record = read_json(path)
-    sampling = _parse(settings)
-    slides = inputs.read(inputs.fold.test)
+    sampling = parse_settings(settings)
     reason = str(record["reason"]) if record["status"] == "failed" else ""
     cls: type[Method] = METHODS.get(inputs.run.group.method)
     used = cls.resampled(record["settings"], sampling)
+    slides = inputs.read(inputs.fold.test, tiles=cls.reads_tiles(used))
     samples, interval = int(getattr(used, "samples", 1)), float(getattr(used, "interval", 0.0))
     shape = (sum(map(len, slides)), len(inputs.task.genes))
     arrays = {name: np.full(shape, np.nan, dtype=np.float32) for name in ("mean", *(LAYERS if samples > 1 else ()))}
@@ -108,23 +107,6 @@ def predict_run(
         f"stflow predict: {run}: {shape[0]} spots of {len(slides)} slides, {outcome}, {time.monotonic() - start:.1f} s",
         file=sys.stderr,
     )
-
-
-def _parse(settings: str) -> dict[str, object]:
-    """Settings as the command line gives them.
-
-    Raises
-    ------
-    ConfigError
-        They are not a JSON object.
-    """
-    try:
-        values = json.loads(settings)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"settings {settings!r} are not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f'settings {settings!r} are not a JSON object; write e.g. {{"steps": 2}}')
-    return values
 
 
 def _predict(

@@ -87,7 +87,7 @@ def train_run(
     with clock("imports"):
         where = resolve(device) if cls.needs_gpu else "cpu"
     with clock("reading"):
-        train, select = inputs.roles(selects=cls.selects)
+        train, select = inputs.roles(selects=cls.selects, tiles=cls.reads_tiles(method.settings))
     _log(
         f"{run}: {sum(map(len, train))} spots of {len(train)} slides, {len(inputs.task.genes)} genes, "
         f"{len(select)} slides choose the epoch ({inputs.fold.select_by if cls.selects else 'none needed'}), {where}"

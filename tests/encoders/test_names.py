@@ -9,18 +9,19 @@ from stflow.errors import RegistryError
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("classical", ("classical", (), "", False, "")),
-        ("classical+macenko+dihedral", ("classical", (), "macenko", True, "")),
-        ("ciga+half+reinhard", ("ciga", ("half",), "reinhard", False, "")),
-        ("gigapath_slide", ("gigapath_slide", (), "", False, "gigapath")),
-        ("gigapath_slide+normed", ("gigapath_slide", ("normed",), "", False, "gigapath")),
-        ("gigapath_slide+level0+resize", ("gigapath_slide", ("level0",), "", False, "gigapath+resize")),
-        ("gigapath_slide+macenko+dihedral", ("gigapath_slide", (), "", False, "gigapath+macenko+dihedral")),
+        ("classical", ("classical", (), "", "", "")),
+        ("classical+macenko+dihedral", ("classical", (), "macenko", "dihedral", "")),
+        ("ciga+reinhard+views", ("ciga", (), "reinhard", "views", "")),
+        ("ciga+half+reinhard", ("ciga", ("half",), "reinhard", "", "")),
+        ("gigapath_slide", ("gigapath_slide", (), "", "", "gigapath")),
+        ("gigapath_slide+normed", ("gigapath_slide", ("normed",), "", "", "gigapath")),
+        ("gigapath_slide+level0+resize", ("gigapath_slide", ("level0",), "", "", "gigapath+resize")),
+        ("gigapath_slide+macenko+dihedral", ("gigapath_slide", (), "", "", "gigapath+macenko+dihedral")),
     ],
 )
 def test_names_are_read(text: str, parts: tuple) -> None:
     name = EncoderName.parse(text)
-    assert (name.text, name.encoder, name.own, name.stain, name.dihedral, name.tiles) == (text, *parts)
+    assert (name.text, name.encoder, name.own, name.stain, name.symmetries, name.tiles) == (text, *parts)
     assert name.kind.name == name.encoder
 
 
@@ -30,11 +31,13 @@ def test_names_are_read(text: str, parts: tuple) -> None:
         ("unii", "no 'unii'.*Did you mean 'uni'"),
         (
             "uni+makenko",
-            r"uni has no variant 'makenko'; there are macenko, reinhard, dihedral\. Did you mean 'macenko'",
+            r"uni has no variant 'makenko'; there are macenko, reinhard, dihedral, views\. Did you mean 'macenko'",
         ),
         ("uni+macenko+reinhard", "macenko and reinhard exclude each other"),
         ("uni+dihedral+macenko", r"write 'uni\+dihedral\+macenko' as 'uni\+macenko\+dihedral'"),
         ("uni+dihedral+dihedral", r"write .* as 'uni\+dihedral'"),
+        ("uni+dihedral+views", "dihedral and views exclude each other"),
+        ("gigapath_slide+views", "a slide encoder gives one feature a tile"),
         ("gigapath_slide+half", r"gigapath has no variant 'half'"),
         ("gigapath_slide+resize+normed", r"as 'gigapath_slide\+normed\+resize'"),
     ],

@@ -208,7 +208,7 @@ def test_initial_weights_come_from_the_seed_and_the_names_alone() -> None:
     from stflow.models.stflow.learner import Learner
 
     def first(seed: int, name: str) -> Tensor:
-        learner = Learner(STFlowSettings(hidden=16, edge_hidden=8), Task(("A", "B"), "e", (name,)), 4, seed)
+        learner = Learner(STFlow(STFlowSettings(hidden=16, edge_hidden=8), Task(("A", "B"), "e", (name,))), 4, seed)
         return learner.denoiser.image.weight.detach()
 
     before = torch.get_rng_state()

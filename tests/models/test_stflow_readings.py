@@ -57,7 +57,7 @@ def test_in_pixels_as_released_resolution_decides() -> None:
 
 @pytest.mark.parametrize(("edges", "unit"), [("um", 1.0 / 100.0), ("px", 1.0 / MPP)])
 def test_edges_are_in_their_unit(edges: str, unit: float) -> None:
-    learner = Learner(SMALL.model_copy(update={"edges": edges}), TASK, 6, 0)
+    learner = Learner(STFlow(SMALL.model_copy(update={"edges": edges}), TASK), 6, 0)
     section = learner.section(slide(), "cpu")
     centres = slide().centres_um[section.order]
     distance = np.linalg.norm(centres[section.graph.index.numpy()] - centres[:, None], axis=-1)
@@ -73,7 +73,7 @@ def test_rows_of_a_slide_only_order_the_prediction() -> None:
 
 def test_noise_belongs_to_the_slides_rows() -> None:
     """Not to the order in which the network keeps them: x_0 of a row is the row's draw."""
-    learner = Learner(SMALL, TASK, 6, 0)
+    learner = Learner(STFlow(SMALL, TASK), 6, 0)
     section = learner.section(slide(), "cpu")
     assert not np.array_equal(section.order, np.arange(len(section)))
     np.testing.assert_array_equal(section.restored(np.arange(len(section))[section.order]), np.arange(len(section)))
@@ -96,7 +96,7 @@ def test_in_spatial_order_neighbours_stand_close() -> None:
 
 
 def regions_of(region_graph: str) -> tuple[Learner, Regions]:
-    learner = Learner(SMALL.model_copy(update={"region_graph": region_graph}), TASK, 6, 0)
+    learner = Learner(STFlow(SMALL.model_copy(update={"region_graph": region_graph}), TASK), 6, 0)
     return learner, Regions(learner, [slide(1)], [], torch.Generator().manual_seed(4), 0, "cpu")
 
 
@@ -120,7 +120,7 @@ def test_a_region_keeps_the_slides_neighbours_or_finds_its_own() -> None:
 
 
 def test_the_whole_slide_is_the_same_region_both_ways() -> None:
-    learner = Learner(SMALL, TASK, 6, 0)
+    learner = Learner(STFlow(SMALL, TASK), 6, 0)
     section = learner.section(slide(), "cpu")
     every = nearest_spots(section.places, 3, len(section))
     kept, found = section.graph.region(every), learner.geometry.graph(section.places[every].numpy())
@@ -134,5 +134,5 @@ def test_released_is_a_variant_that_trains_and_differs() -> None:
     assert np.isfinite(released).all()
     assert np.abs(released - trained().predict(slide(), seed=0)).max() > 1e-3
     settings = STFlowSettings(**STFlow.variants["released"])
-    assert Learner(settings, TASK, 6, 0).times == pytest.approx([0.01, 0.2575, 0.505, 0.7525, 1.0])
+    assert Learner(STFlow(settings, TASK), 6, 0).times == pytest.approx([0.01, 0.2575, 0.505, 0.7525, 1.0])
     assert settings.regions_per_step == 2

@@ -244,7 +244,7 @@ def test_training_without_flow_sees_the_same_regions_at_time_zero(slides: list[S
     """At t = 0 the network sees the prior alone, as the one step of its prediction does."""
     drawn = []
     for flow_time in ("uniform", "zero"):
-        learner = Learner(QUICK.model_copy(update={"flow_time": flow_time}), TASK, 24, 0)
+        learner = Learner(STFlow(QUICK.model_copy(update={"flow_time": flow_time}), TASK), 24, 0)
         problem = Regions(learner, slides[:2], [], torch_generator(0, "regions"), 0, "cpu")
         drawn.append(list(problem.batches()))
     for uniform, zero in zip(*drawn, strict=True):

@@ -20,6 +20,7 @@ class Line:
     def __init__(self, module: nn.Linear, scores: list[float | None], fits: int = 10**6) -> None:
         self.module, self.scores, self.fits = module, scores, fits
         self.limit: int | None = None
+        self.limit_of = "a batch"
         self.seen: list[Tensor] = []
         self.sizes: list[int] = []
 

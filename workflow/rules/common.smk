@@ -10,7 +10,7 @@ from stflow.config import validate as check_config
 from stflow.data.known_patients import KNOWN
 from stflow.data.hub.lock import COMMIT_NAME
 from stflow.errors import StflowError
-from stflow.layout import Group, Run
+from stflow.layout import TILES, Group, Run
 from stflow.models import METHODS
 from stflow.plan_encoders import closed_encoders
 from stflow.shell import asked_to_keep_going, comma, free_name, option, put_on_path, relative
@@ -78,6 +78,7 @@ def training_inputs(wildcards):
     return {
         "slides": PLAN.slide_paths(run.group.benchmark, slides),
         "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
+        "tiles": PLAN.method_tile_paths(run.group, slides),
         "audit": [ancient(path) for path in PLAN.audits(run.group)],
     }
 
@@ -91,6 +92,7 @@ def prediction_inputs(wildcards):
         "facts": PATHS.run_json(trained),
         "slides": PLAN.slide_paths(run.group.benchmark, slides),
         "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
+        "tiles": PLAN.method_tile_paths(run.group, slides),
     }
 
 
@@ -120,7 +122,7 @@ def one_of(names):
 wildcard_constraints:
     benchmark=one_of(CONFIG.benchmarks),
     dataset=one_of(PLAN.datasets()),
-    encoder=one_of(PLAN.encoders.names),
+    encoder=one_of([*PLAN.encoders.names, TILES]),
     method=one_of(method for method, _ in PLAN.methods),
     variant=one_of(PLAN.variants()),
     protocol=one_of(CONFIG.protocols),

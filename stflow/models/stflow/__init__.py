@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from stflow.data.slide import Slide
 from stflow.models.base import Fit, Method, SettingsBase, Task
 from stflow.models.stflow.variants import VARIANTS
+from stflow.training.settings import RegionTraining
 
 if TYPE_CHECKING:
     from stflow.models.stflow.learner import Learner
@@ -26,7 +27,7 @@ def _unit(name: str) -> dict[str, Any]:
     return {"unit": name}
 
 
-class STFlowSettings(SettingsBase):
+class STFlowSettings(RegionTraining):
     """Settings of STFlow; the defaults are the paper's."""
 
     architecture: Literal["frames", "no_frames", "dot_product", "egnn", "e2cnn"] = Field(
@@ -57,11 +58,6 @@ class STFlowSettings(SettingsBase):
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="drop probability of hidden units")
     attention_dropout: float = Field(0.2, ge=0, lt=1, description="drop probability of attention weights")
-    standardise_features: bool = Field(
-        False,
-        description="scale features to mean 0, variance 1 over the training spots; the paper feeds them raw, "
-        "features of mixed scale (encoder classical) need it",
-    )
     prior: Literal["zinb", "zero", "gaussian"] = Field("zinb", description="distribution the flow starts from")
     prior_mu: float = Field(
         0.1, ge=0, description="ZINB mu: mean count (paper) or logit (released)", json_schema_extra=_unit("counts")
@@ -96,21 +92,6 @@ class STFlowSettings(SettingsBase):
         description="share that the interval of several samples should hold; S samples reach (S - 1) / (S + 1)",
         json_schema_extra=_unit("share"),
     )
-    learning_rate: float = Field(5e-4, gt=0, description="Adam's learning rate")
-    clip_norm: float = Field(1.0, gt=0, description="gradient norm above which it is scaled down")
-    epochs: int = Field(100, gt=0, description="most epochs", json_schema_extra=_unit("epochs"))
-    patience: int = Field(
-        20, gt=0, description="stop after this long without a better selection score", json_schema_extra=_unit("epochs")
-    )
-    select_every: int = Field(
-        1, gt=0, description="take the selection score this often", json_schema_extra=_unit("epochs")
-    )
-    regions_per_slide: int = Field(
-        10, gt=0, description="regions drawn from a slide an epoch", json_schema_extra=_unit("regions")
-    )
-    regions_per_step: int = Field(
-        1, gt=0, description="regions a training step; the released code takes 2", json_schema_extra=_unit("regions")
-    )
 
     @model_validator(mode="after")
     def _heads_divide(self) -> STFlowSettings:
@@ -143,6 +124,9 @@ class STFlow(Method):
     sampling = frozenset({"steps", "times", "samples", "interval"})
     selection = frozenset({"steps", "times"})
 
+    if TYPE_CHECKING:
+        settings: STFlowSettings
+
     def __init__(self, settings: SettingsBase, task: Task) -> None:
         super().__init__(settings, task)
         self._learner: Learner | None = None
@@ -167,7 +151,7 @@ class STFlow(Method):
         from stflow.models.stflow.learner import Learner
 
         imports = time.perf_counter() - start
-        self._learner = Learner(self._stflow_settings, self.task, train[0].features[self.task.encoder].shape[1], seed)
+        self._learner = Learner(self, train[0].features[self.task.encoder].shape[1], seed)
         fit = self._learner.fit(train, select, seed=seed, checkpoint=checkpoint, device=device)
         fit.seconds["imports"] = round(imports, 3)
         return fit
@@ -189,8 +173,7 @@ class STFlow(Method):
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         from stflow.models.stflow.learner import Learner
 
-        n_features = state["denoiser.image.weight"].shape[1]
-        self._learner = Learner(self._stflow_settings, self.task, n_features, 0)
+        self._learner = Learner(self, state["denoiser.image.weight"].shape[1], 0)
         self._learner.load_state(state)
 
     @classmethod
@@ -203,8 +186,3 @@ class STFlow(Method):
         assert isinstance(settings, STFlowSettings)
         with torch.device("meta"):
             return sum(p.numel() for p in build(settings, n_features, n_genes).parameters())
-
-    @property
-    def _stflow_settings(self) -> STFlowSettings:
-        assert isinstance(self.settings, STFlowSettings)
-        return self.settings

@@ -12,16 +12,15 @@ from torch import Tensor
 from stflow.data.slide import Slide
 from stflow.flow.prior import Prior
 from stflow.flow.sampler import sample, times
-from stflow.io import sha256_json
-from stflow.models.base import Fit, Task
-from stflow.models.stflow import STFlowSettings
+from stflow.models.base import Fit
+from stflow.models.scaling import Scaling
+from stflow.models.stflow import STFlow
 from stflow.models.stflow.architectures import build
 from stflow.models.stflow.regions import Regions
 from stflow.models.stflow.section import Geometry, Section
-from stflow.provenance import code_hash
 from stflow.seeds import entropy, torch_generator
+from stflow.training.fingerprint import fingerprint
 from stflow.training.fit import Schedule, fit_network
-from stflow.training.inputs import sha256_slide
 from stflow.training.stopwatch import Stopwatch
 
 _PREFIX = "denoiser."
@@ -32,16 +31,17 @@ class Learner:
 
     Parameters
     ----------
-    settings, task
-        Of the method.
+    method
+        Whose network it is.
     n_features
         Size D of the features.
     seed
         Seed of the initial weights.
     """
 
-    def __init__(self, settings: STFlowSettings, task: Task, n_features: int, seed: int) -> None:
-        self.settings, self.task = settings, task
+    def __init__(self, method: STFlow, n_features: int, seed: int) -> None:
+        settings, task = method.settings, method.task
+        self.method, self.settings, self.task = method, settings, task
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(entropy(seed, *task.names, "weights"))
             self.denoiser = build(settings, n_features, len(task.genes))
@@ -56,8 +56,7 @@ class Learner:
         self.times = times(settings.steps, settings.times)
         scale = settings.edge_scale_um if settings.edges == "um" else 1.0
         self.geometry = Geometry(settings.edges, scale, settings.neighbours, settings.architecture == "e2cnn")
-        self.mean = np.zeros(n_features, dtype=np.float32)
-        self.scale = np.ones(n_features, dtype=np.float32)
+        self.scaling = Scaling.none(n_features)
 
     def fit(
         self, train: Sequence[Slide], select: Sequence[Slide], *, seed: int, checkpoint: Path | None, device: str
@@ -66,7 +65,7 @@ class Learner:
         s, names, clock = self.settings, self.task.names, Stopwatch()
         with clock("preparation"):
             if s.standardise_features:
-                self._measure_features(train)
+                self.scaling = Scaling.measured([slide.features[self.task.encoder] for slide in train])
             generators = {
                 "regions": torch_generator(seed, *names, "regions"),
                 "dropout": torch_generator(seed, *names, "dropout"),
@@ -74,8 +73,8 @@ class Learner:
             self.denoiser.to(device).use_generator(generators["dropout"])
             problem = Regions(self, train, select, generators["regions"], seed, device)
             schedule = Schedule(s.epochs, s.patience, s.select_every, s.learning_rate, s.clip_norm)
-            fingerprint = "" if checkpoint is None else self._fingerprint(train, select, seed, device)
-        fit = fit_network(self.denoiser, problem, schedule, generators, fingerprint=fingerprint, checkpoint=checkpoint)
+            who = "" if checkpoint is None else fingerprint(self.method, train, select, seed, device)
+        fit = fit_network(self.denoiser, problem, schedule, generators, fingerprint=who, checkpoint=checkpoint)
         fit.seconds |= clock.rounded()
         fit.facts["n_params"] = sum(p.numel() for p in self.denoiser.parameters())
         return fit
@@ -102,45 +101,19 @@ class Learner:
 
     def section(self, slide: Slide, device: str) -> Section:
         """The slide as the network sees it."""
-        features = np.asarray(slide.features[self.task.encoder], dtype=np.float32)
-        return Section.of(slide, self.geometry, (features - self.mean) / self.scale, device)
+        return Section.of(slide, self.geometry, self.scaling.apply(slide.features[self.task.encoder]), device)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything learned, as named arrays."""
         arrays = {_PREFIX + name: value.cpu().numpy() for name, value in self.denoiser.state_dict().items()}
-        return {**arrays, "features.mean": self.mean, "features.scale": self.scale}
+        return {**arrays, **self.scaling.state()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of `state`."""
-        self.mean, self.scale = state["features.mean"], state["features.scale"]
+        self.scaling = Scaling.of_state(state)
         weights = {
             name.removeprefix(_PREFIX): torch.from_numpy(value)
             for name, value in state.items()
             if name.startswith(_PREFIX)
         }
         self.denoiser.load_state_dict(weights)
-
-    def _measure_features(self, slides: Sequence[Slide]) -> None:
-        """Mean and standard deviation a feature over all training spots; constant features keep their size."""
-        values = np.concatenate([slide.features[self.task.encoder] for slide in slides]).astype(np.float64)
-        deviation = values.std(axis=0)
-        constant = deviation <= 1e-6 * np.abs(values).max(axis=0)
-        self.mean = values.mean(axis=0).astype(np.float32)
-        self.scale = np.where(constant, 1.0, deviation).astype(np.float32)
-
-    def _fingerprint(self, train: Sequence[Slide], select: Sequence[Slide], seed: int, device: str) -> str:
-        """What makes this training this one: a checkpoint of any other is of no use."""
-        return sha256_json(
-            {
-                "settings": self.settings.model_dump(mode="json"),
-                "genes": self.task.genes,
-                "names": self.task.names,
-                "seed": seed,
-                "device": device,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "code": code_hash("stflow.models.stflow"),
-                "train": [sha256_slide(slide, self.task) for slide in train],
-                "select": [sha256_slide(slide, self.task) for slide in select],
-            }
-        )

@@ -51,6 +51,8 @@ class Regions:
     Several regions of a step are concatenated, never padded.
     """
 
+    limit_of = "a region"
+
     def __init__(
         self,
         learner: Learner,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stflow import tensors
 from stflow.data.slide import Slide
+from stflow.models.network.section import nearest_spots
 from stflow.models.stflow.graph import Graph
 from stflow.models.stflow.neighbourhood import spatial_order
 
@@ -98,15 +99,3 @@ class Section:
     def region(self, centre: int, m: int) -> Tensor:
         """Rows of the m spots nearest to spot ``centre``; see `nearest_spots`."""
         return nearest_spots(self.places, centre, m)
-
-
-def nearest_spots(places: Tensor, centre: int, m: int) -> Tensor:
-    """Rows of the m spots nearest to spot ``centre``, itself included, in row order: a contiguous region.
-
-    Parameters
-    ----------
-    places
-        (N, 2) spot centres, any unit.
-    """
-    distance = (places - places[centre]).square().sum(dim=1)
-    return distance.argsort(stable=True)[:m].sort().values
