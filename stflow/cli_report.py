@@ -29,7 +29,7 @@ def table_table1(
     metrics: Annotated[list[Path], typer.Argument(help="Metrics files.")],
     csv: Annotated[Path, typer.Option(help="CSV to write.")],
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
-    methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+    methods: Annotated[str, typer.Option(help="Order: method[/variant][@encoder], comma between.")] = "",
     splits: Annotated[list[Path] | None, typer.Option(help="Splits files: why a dataset has no number.")] = None,
     not_run: NotRun = None,
 ) -> None:
@@ -45,7 +45,7 @@ def table_gene_groups(
     groups: Annotated[Path, typer.Option(help="JSON of named gene lists.")],
     csv: Annotated[Path, typer.Option(help="CSV to write.")],
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
-    methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+    methods: Annotated[str, typer.Option(help="Order: method[/variant][@encoder], comma between.")] = "",
     not_run: NotRun = None,
 ) -> None:
     """Pearson by named groups of genes, as the demo's planted truth."""
@@ -59,7 +59,7 @@ def table_calibration(
     csv: Annotated[Path, typer.Option(help="CSV to write.")],
     md: Annotated[Path, typer.Option(help="Markdown to write.")],
     metrics: Annotated[list[Path] | None, typer.Argument(help="Metrics files.")] = None,
-    methods: Annotated[str, typer.Option(help="Rows' order: method or method/variant, comma between.")] = "",
+    methods: Annotated[str, typer.Option(help="Order: method[/variant][@encoder], comma between.")] = "",
     not_run: NotRun = None,
 ) -> None:
     """CRPS, coverage and width of predictions with several samples."""
@@ -93,6 +93,21 @@ def table_datasets(
     from stflow.report.datasets import make_datasets
 
     make_datasets(results, benchmark, manifest, words(datasets), csv, md)
+
+
+@table_app.command("methods")
+def table_methods(
+    metrics: Annotated[list[Path], typer.Argument(help="Metrics files.")],
+    results: Results,
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+    methods: Annotated[str, typer.Option(help="Rows' order, as of table1.")] = "",
+    not_run: NotRun = None,
+) -> None:
+    """What every method scores, and what its jobs took."""
+    from stflow.report.methods import make_methods
+
+    make_methods(metrics, results, csv, md, words(methods), pairs(not_run))
 
 
 @table_app.command("page")

@@ -11,6 +11,7 @@ All paths hang below one results folder::
     genes/<benchmark>/<dataset>/<protocol>.json   the genes of every fold
     audit/<benchmark>/<dataset>/<protocol>.json   what leaks in every fold
     runs/<run>/{model.safetensors, history.csv, run.json, predictions.h5ad}
+    timings/<stage>/<run>.tsv                     wall time and memory of a job, as Snakemake saw them
     metrics/<group>.parquet                       long: gene x slide x fold x seed x metric
     tables/, figures/, report.html
 """
@@ -131,6 +132,9 @@ class Layout:
 
     def predictions(self, run: Run | str) -> Path:
         return self.run_dir(run) / "predictions.h5ad"
+
+    def timing(self, stage: str, run: Run | str) -> Path:
+        return self.results / "timings" / stage / f"{run}.tsv"
 
     def metrics(self, group: Group | str) -> Path:
         return self.results / "metrics" / f"{group}.parquet"

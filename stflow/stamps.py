@@ -38,6 +38,7 @@ STAGES: Mapping[str, str] = {
     "predict": "stflow.training.predict",
     "evaluate": "stflow.evaluation.evaluate",
     "table1": "stflow.report.table1",
+    "methods": "stflow.report.methods",
     "gene-groups": "stflow.report.gene_groups",
     "calibration": "stflow.report.calibration",
     "audit-table": "stflow.report.audit",

@@ -184,3 +184,26 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
         config.load(tmp_path / "bad.yaml")
     with pytest.raises(ConfigError, match=r"Start from config/config\.yaml"):
         config.load(tmp_path / "none.yaml")
+
+
+def test_the_papers_encoders_of_a_method_are_for_the_papers_list_of_encoders_alone() -> None:
+    assert config.validate({}).encoders_of("stflow") == ["ciga", "uni", "gigapath"]
+    assert config.validate({}).encoders_of("random_forest") == ["ciga", "uni", "gigapath", "gigapath_slide"]
+    assert config.validate({"encoders": ["resnet50"]}).encoders_of("stflow") == ["resnet50"]
+    assert config.validate({}).encoders_of("mean") == ["tiles"]
+    recorded = config.validate({"encoders": ["resnet50"]}).model_dump(mode="json")
+    assert config.validate(recorded).encoders_of("stflow") == ["resnet50"]
+
+
+def test_encoders_of_a_method_are_checked() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.validate({"method_encoders": {"stflo": ["uni"], "stflow": ["unii"], "ridge": []}})
+    message = str(caught.value)
+    assert "method_encoders: no method or variant 'stflo'" in message
+    assert "method_encoders.stflow: encoders: no 'unii'" in message
+    assert "method_encoders.ridge: names no encoder" in message
+
+
+def test_eight_views_are_for_a_method_that_knows_them() -> None:
+    with pytest.raises(ConfigError, match=r"methods: ridge cannot use encoder 'resnet50\+views', eight features"):
+        config.validate({"encoders": ["resnet50"], "methods": ["ridge"], "method_encoders": {"ridge": ["resnet50+views"]}})

@@ -14,9 +14,10 @@ from stflow.errors import DataError
 from stflow.evaluation.aggregate import GROUP, average_datasets, failures, read_metrics, run_scores, summarise
 from stflow.evaluation.metrics import COVERAGE
 from stflow.io import write_text
+from stflow.report.columns import method_order
 from stflow.report.render import format_table, to_csv, with_spread
 from stflow.report.style import method_label
-from stflow.report.table1 import failed_section, method_order, not_run_section, records
+from stflow.report.table1 import failed_section, not_run_section, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def make_calibration(
     csv_path, md_path
         Files to write.
     methods
-        Rows' order within a dataset, ``method`` or ``method/variant``.
+        Rows' order within a dataset, see `stflow.report.columns.Column.parse`.
     not_run
         Encoder -> why nothing was run with it.
 

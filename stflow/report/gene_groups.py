@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from stflow.errors import GeneError
 from stflow.evaluation.aggregate import GROUP, failures, read_metrics, run_scores, summarise
 from stflow.io import read_json, write_text
+from stflow.report.columns import Column, encoders_told, labels, method_order
 from stflow.report.render import MISSING, format_table, mark, number, ranks, to_csv, with_spread
 from stflow.report.style import method_label
-from stflow.report.table1 import HOW_TO_READ, Method, failed_section, method_order, not_run_section, records
+from stflow.report.table1 import HOW_TO_READ, failed_section, not_run_section, records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def make_gene_groups(
     csv_path, md_path
         Files to write.
     methods
-        Columns in order, ``method`` or ``method/variant``.
+        Rows in order, see `stflow.report.columns.Column.parse`.
     not_run
         Encoder -> why nothing was run with it.
 
@@ -105,7 +106,7 @@ def read_groups(path: Path) -> dict[str, list[str]]:
 
 def to_markdown(
     rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[Method],
+    columns: Sequence[Column],
     unscored: Sequence[str],
     failed: Sequence[str],
     not_run: Mapping[str, str],
@@ -116,13 +117,14 @@ def to_markdown(
     for protocol in dict.fromkeys(row["protocol"] for row in rows):
         here = [row for row in rows if row["protocol"] == protocol]
         parts += [f"## Protocol {protocol}", _scores(here, columns), _margins(here)]
+    parts.append(encoders_told(columns))
     if unscored:
         parts.append(f"No gene of these groups was scored: {', '.join(unscored)}.")
     parts += [not_run_section(not_run), failed_section(failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _rows(runs: pd.DataFrame, group: str, n_listed: int, columns: Sequence[Method]) -> list[dict[str, Any]]:
+def _rows(runs: pd.DataFrame, group: str, n_listed: int, columns: Sequence[Column]) -> list[dict[str, Any]]:
     scored = runs.groupby(GROUP, sort=False, observed=True)["n_genes"]
     limits = scored.agg(n_genes_min="min", n_genes_max="max").reset_index()
     found = records(summarise(runs).merge(limits, on=GROUP), columns)
@@ -147,32 +149,41 @@ def _key(row: Mapping[str, Any], method: str) -> tuple[str, ...]:
     return (row["benchmark"], row["dataset"], row["encoder"], row["protocol"], row["group"], method)
 
 
-def _scores(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method]) -> str:
-    names, blocks = _row_names(rows)
-    body = []
-    for labels, block in blocks.items():
-        here = {(row["method"], row["variant"]): row for row in block}
-        marks = ranks([here[pair]["mean"] if pair in here else math.nan for pair in columns])
-        cells = [
-            mark(with_spread(here[pair]["mean"], here[pair]["std"]), rank) if pair in here else MISSING
-            for pair, rank in zip(columns, marks, strict=True)
+def _scores(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
+    """A row a method, a column a group; a block a dataset where there are several."""
+    blocks = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        here = [row for row in rows if row["dataset"] == dataset]
+        groups = list(dict.fromkeys(row["group"] for row in here))
+        cell = {(Column.of(row), row["group"]): row for row in here}
+        shown = {}
+        for group in groups:
+            means = [cell[column, group]["mean"] if (column, group) in cell else math.nan for column in columns]
+            for column, rank in zip(columns, ranks(means), strict=True):
+                row = cell.get((column, group))
+                shown[column, group] = mark(with_spread(row["mean"], row["std"]), rank) if row else MISSING
+        header = [f"{group} ({_n_genes([row for row in here if row['group'] == group])})" for group in groups]
+        body = [
+            [label, *(shown[column, group] for group in groups)]
+            for column, label in labels(columns).items()
+            if any((column, group) in cell for group in groups)
         ]
-        body.append([*labels, _n_genes(block), *cells])
-    return format_table([*names, "genes", *(method_label(*pair) for pair in columns)], body, len(names) + 1)
+        blocks.append(format_table([f"{dataset}: group (genes)", *header], body))
+    return "\n\n".join(blocks)
 
 
 def _margins(rows: Sequence[Mapping[str, Any]]) -> str:
     """Margins of the favourite, or of the best method that is no reference."""
     names, blocks = _row_names(rows)
     body = []
-    for labels, block in blocks.items():
+    for names_here, block in blocks.items():
         rivals = [row for row in block if row["method"] not in REFERENCES and not math.isnan(row["mean"])]
         if not rivals or not any(row["method"] in REFERENCES for row in block):
             continue
         ours = [row for row in rivals if (row["method"], row["variant"]) == (FAVOURITE, "default")]
         best = ours[0] if ours else max(rivals, key=lambda row: row["mean"])
         cells = [_margin(best[f"margin_{name}"], best[f"spreads_{name}"]) for name in REFERENCES]
-        body.append([*labels, method_label(best["method"], best["variant"]), *cells])
+        body.append([*names_here, method_label(best["method"], best["variant"]), *cells])
     if not body:
         return ""
     table = format_table(

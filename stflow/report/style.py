@@ -10,6 +10,12 @@ LABELS: Mapping[str, str] = {
     "mean": "Mean",
     "ridge": "Ridge",
     "random_forest": "Random forest",
+    "mlp": "MLP",
+    "knn": "Nearest neighbours",
+    "stnet": "ST-Net",
+    "bleep": "BLEEP",
+    "histogene": "HisToGene",
+    "triplex": "TRIPLEX",
     "stflow": "STFlow",
 }
 

@@ -21,6 +21,7 @@ from stflow.evaluation.aggregate import (
     summarise,
 )
 from stflow.io import write_text
+from stflow.report.columns import Column, encoders_told, labels, method_order
 from stflow.report.published import printed, printed_average
 from stflow.report.render import MISSING, format_table, mark, ranks, to_csv, with_spread
 from stflow.report.style import method_label
@@ -61,7 +62,6 @@ HOW_TO_READ = (
     "<u>second</u>. A constant prediction scores 0."
 )
 
-Method = tuple[str, str]
 #: (benchmark, dataset, protocol) -> why it has no folds.
 Reasons = Mapping[tuple[str, str, str], str]
 
@@ -83,11 +83,11 @@ def make_table1(
     csv_path, md_path
         Files to write.
     methods
-        Columns in order, ``method`` or ``method/variant``; methods that are not named follow as they come.
+        Columns in order, see `stflow.report.columns.Column.parse`; methods that are not named follow as they come.
     splits
         The benchmarks' `stflow.data.split_record` files: they say why a dataset has no folds, and so no number.
     not_run
-        Encoder -> why nothing was run with it; it has its rows, without numbers.
+        Encoder -> why nothing was run with it; the methods on it have their columns, without numbers.
 
     Raises
     ------
@@ -95,52 +95,52 @@ def make_table1(
         A metrics file that is missing or cut short.
     """
     runs = run_scores(read_metrics(metrics))
-    columns = method_order(runs, methods)
+    columns = method_order(runs, methods, list(not_run or {}))
     summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
-    rows = [{**row, "not_run": None} for row in summary] + _rows_not_run(summary, not_run or {})
+    rows = [{**row, "not_run": None} for row in summary] + _rows_not_run(summary, columns, not_run or {})
     _add_printed(rows)
     write_text(csv_path, to_csv(COLUMNS, rows))
     write_text(md_path, to_markdown(rows, columns, failures(runs), reasons_in(splits), not_run or {}))
 
 
-def method_order(runs: pd.DataFrame, methods: Sequence[str]) -> list[Method]:
-    """(method, variant) of each column: those asked for that have scores, then the others as they come."""
-    present = list(dict.fromkeys(zip(runs["method"], runs["variant"], strict=True)))
-    asked = [(name, variant or "default") for name, _, variant in (text.partition("/") for text in methods)]
-    return [*(pair for pair in asked if pair in present), *(pair for pair in present if pair not in asked)]
-
-
-def records(summary: pd.DataFrame, columns: Sequence[Method]) -> list[dict[str, Any]]:
+def records(summary: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """The summary's rows as dictionaries, methods in the table's order within a dataset."""
     found = [{str(name): value for name, value in row.items()} for row in summary.to_dict("records")]
     places = {
         name: {value: place for place, value in enumerate(dict.fromkeys(row[name] for row in found))}
-        for name in ("benchmark", "dataset", "encoder", "protocol")
+        for name in ("benchmark", "dataset", "protocol")
     }
     return sorted(
         found,
         key=lambda row: (
             *(place[row[name]] for name, place in places.items()),
-            columns.index((row["method"], row["variant"])),
+            columns.index(Column.of(row)),
         ),
     )
 
 
-def _rows_not_run(summary: Sequence[Mapping[str, Any]], not_run: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Lines without numbers: every dataset, protocol and method with each encoder that was not run."""
-    keys = ("benchmark", "dataset", "protocol", "method", "variant")
-    scored = [row for row in summary if row["dataset"] != AVERAGE]
-    places = dict.fromkeys(tuple(row[key] for key in keys) for row in scored)
+def _rows_not_run(
+    summary: Sequence[Mapping[str, Any]], columns: Sequence[Column], not_run: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Lines without numbers: every dataset and protocol with each method on an encoder that was not run."""
+    keys = ("benchmark", "dataset", "protocol")
+    places = dict.fromkeys(tuple(row[key] for key in keys) for row in summary if row["dataset"] != AVERAGE)
     return [
-        {**dict.fromkeys(COLUMNS), **dict(zip(keys, place, strict=True)), "encoder": encoder, "not_run": why}
-        for encoder, why in not_run.items()
+        {
+            **dict.fromkeys(COLUMNS),
+            **dict(zip(keys, place, strict=True)),
+            **{name: getattr(column, name) for name in ("method", "variant", "encoder")},
+            "not_run": not_run[column.encoder],
+        }
+        for column in columns
+        if column.encoder in not_run
         for place in places
     ]
 
 
 def to_markdown(
     summary: Sequence[Mapping[str, Any]],
-    columns: Sequence[Method],
+    columns: Sequence[Column],
     failed: Sequence[str],
     reasons: Reasons,
     not_run: Mapping[str, str],
@@ -157,6 +157,7 @@ def to_markdown(
         ]
         if any(row["printed_mean"] is not None for row in rows):
             parts.append("In parentheses: the number printed in the paper (arXiv 2506.05361, tables 1 and 12).")
+        parts.append(encoders_told([column for column in columns if column.encoder not in not_run]))
         told = [f"- {'/'.join(key)}: no fold under this protocol, as {reason}." for key, reason in empty.items()]
         parts.append("\n".join(_scored([row for row in rows if not row["not_run"]]) + told))
     parts += [not_run_section(not_run), failed_section(failed)]
@@ -179,30 +180,26 @@ def failed_section(failed: Sequence[str]) -> str:
     return "\n".join([f"## Failed runs: {len(failed)}", "", *(f"- `{line}`" for line in failed)])
 
 
-def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Method], empty: Sequence[tuple[str, str]]) -> str:
-    """A row a dataset and encoder; one without numbers for each (benchmark, dataset) of ``empty``."""
-    several = len({row["encoder"] for row in rows}) > 1
-    names = ["benchmark", "dataset", *(["encoder"] if several else [])]
+def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], empty: Sequence[tuple[str, str]]) -> str:
+    """A row a dataset; one without numbers for each (benchmark, dataset) of ``empty``."""
     body = []
     # Averages stand below the datasets of their benchmark.
-    lines = [(row["benchmark"], row["dataset"] == AVERAGE, row["dataset"], row["encoder"]) for row in rows]
-    lines += [(benchmark, False, dataset, MISSING) for benchmark, dataset in empty]
-    places = list(dict.fromkeys(line[:3] for line in lines))
+    lines = [(row["benchmark"], row["dataset"] == AVERAGE, row["dataset"]) for row in rows]
+    lines += [(benchmark, False, dataset) for benchmark, dataset in empty]
+    places = list(dict.fromkeys(lines))
     benchmarks = list(dict.fromkeys(line[0] for line in lines))
-    order = sorted(dict.fromkeys(lines), key=lambda line: (benchmarks.index(line[0]), line[1], places.index(line[:3])))
-    for benchmark, _, dataset, encoder in order:
-        here = {
-            (row["method"], row["variant"]): row
-            for row in rows
-            if (row["benchmark"], row["dataset"], row["encoder"]) == (benchmark, dataset, encoder)
-        }
-        means = [here[pair]["mean"] if pair in here and not here[pair]["not_run"] else math.nan for pair in columns]
-        cells = [
-            _cell(here[pair], rank) if pair in here else MISSING
-            for pair, rank in zip(columns, ranks(means), strict=True)
+    order = sorted(places, key=lambda line: (benchmarks.index(line[0]), line[1], places.index(line)))
+    for benchmark, _, dataset in order:
+        here = {Column.of(row): row for row in rows if (row["benchmark"], row["dataset"]) == (benchmark, dataset)}
+        means = [
+            here[column]["mean"] if column in here and not here[column]["not_run"] else math.nan for column in columns
         ]
-        body.append([benchmark, dataset, *([encoder] if several else []), *cells])
-    return format_table([*names, *(method_label(*pair) for pair in columns)], body, len(names))
+        cells = [
+            _cell(here[column], rank) if column in here else MISSING
+            for column, rank in zip(columns, ranks(means), strict=True)
+        ]
+        body.append([benchmark, dataset, *cells])
+    return format_table(["benchmark", "dataset", *labels(columns).values()], body, 2)
 
 
 def _cell(row: Mapping[str, Any], rank: int) -> str:
@@ -229,10 +226,10 @@ def _scored(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in here:
             label = method_label(row["method"], row["variant"])
             seeds.setdefault(int(row["n_seeds"]), []).append(label)
-        told = "; ".join(f"{count} of {', '.join(dict.fromkeys(labels))}" for count, labels in sorted(seeds.items()))
+        told = "; ".join(f"{count} of {', '.join(dict.fromkeys(names))}" for count, names in sorted(seeds.items()))
         undefined = max(int(row["n_undefined"]) for row in here)
         lines.append(
-            f"- {benchmark}/{dataset} ({', '.join(dict.fromkeys(row['encoder'] for row in here))}): "
+            f"- {benchmark}/{dataset}: "
             f"{_count(int(first['n_folds']), 'fold')}, {_count(int(first['n_spots']), 'test spot')}, "
             f"{first['n_genes']:g} genes a fold; "
             f"undefined because measured constant: {undefined} of {round(first['n_genes'] * first['n_folds'])} genes "

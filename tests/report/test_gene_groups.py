@@ -59,7 +59,9 @@ def test_a_group_is_the_mean_of_its_genes(tmp_path: Path) -> None:
     rows, page = make(tmp_path, files, {"interaction": ["A", "B"], "own": ["C"], "recipe": {"seed": 1}})
     assert set(rows) == {("interaction", "ridge"), ("interaction", "stflow"), ("own", "ridge"), ("own", "stflow")}
     assert float(rows["interaction", "stflow"]["mean"]) == pytest.approx(0.45)
-    assert "| interaction | 2 of 2 |        0.100 | **0.450 ± 0.050** |" in page.replace("<u>0.100</u>", "       0.100")
+    assert "| IDC: group (genes) | interaction (2 of 2) |      own (1 of 1) |" in page
+    assert "| Ridge              |         <u>0.100</u> |      <u>0.400</u> |" in page
+    assert "| STFlow             |    **0.450 ± 0.050** | **0.450 ± 0.050** |" in page
 
 
 def test_margins_are_in_units_of_the_seed_spread(tmp_path: Path) -> None:

@@ -171,30 +171,31 @@ def test_printed_numbers_stand_beside_ours_under_the_paper_protocol_alone(tmp_pa
     assert [row["printed_mean"] for row in rows] == ["0.587", ""]
 
 
-def test_encoders_show_where_there_are_several(tmp_path: Path) -> None:
+def test_a_method_on_several_encoders_has_a_column_each(tmp_path: Path) -> None:
     files = [
         write_metrics(tmp_path / "a", 0.3, method="stflow"),
         write_metrics(tmp_path / "b", 0.4, method="stflow", encoder="uni"),
+        write_metrics(tmp_path / "c", 0.0, method="mean", encoder="tiles", seeds=1),
     ]
-    _, page = make(tmp_path, files, [])
-    assert "| benchmark | dataset | encoder   |" in page
-    assert "| demo      | IDC     | uni       |" in page
+    _, page = make(tmp_path, files, ["mean@tiles", "stflow@uni", "stflow@classical"])
+    assert cells(page, "dataset") == ["benchmark", "dataset", "Mean", "STFlow, uni", "STFlow, classical"]
+    assert cells(page, "IDC")[2:] == ["0.000", "**0.410 ± 0.008**", "<u>0.310 ± 0.008</u>"]
+    assert "Features by encoder: no features: Mean; uni: STFlow; classical: STFlow." in page
 
 
-def test_encoders_that_were_not_run_have_their_rows_and_the_reason(tmp_path: Path) -> None:
+def test_encoders_that_were_not_run_have_their_columns_and_the_reason(tmp_path: Path) -> None:
     files = [write_metrics(tmp_path / name, 0.3, method=name) for name in ("stflow", "ridge")]
     why = "MahmoodLab/UNI is gated, and there is no token here."
-    rows, page = make(tmp_path, files, ["ridge", "stflow"], {"uni": why})
-    assert cells(page, "classical")[:2] == ["demo", "IDC"]
-    assert cells(page, "uni") == ["demo", "IDC", "uni", "not run", "not run"]
+    asked = ["ridge@classical", "stflow@classical", "stflow@uni"]
+    rows, page = make(tmp_path, files, asked, {"uni": why})
+    assert cells(page, "IDC")[3:] == ["**0.310 ± 0.008**", "not run"]
+    assert cells(page, "dataset")[3:] == ["STFlow, classical", "STFlow, uni"]
     assert f"## Encoders not run: 1\n\n- uni: {why}" in page
     left_out = [row for row in rows if row["not_run"]]
-    assert [(row["encoder"], row["method"], row["mean"]) for row in left_out] == [
-        ("uni", "ridge", ""),
-        ("uni", "stflow", ""),
+    assert [(row["encoder"], row["method"], row["mean"], row["not_run"]) for row in left_out] == [
+        ("uni", "stflow", "", why)
     ]
-    assert {row["not_run"] for row in left_out} == {why}
-    assert "not run" not in make(tmp_path, files, ["ridge", "stflow"])[1]
+    assert "not run" not in make(tmp_path, files, asked)[1]
 
 
 def test_the_order_of_files_does_not_matter(tmp_path: Path) -> None:

@@ -196,10 +196,44 @@ def test_histograms_are_those_of_the_paper_that_are_run(tmp_path: Path) -> None:
 
 def test_a_map_shows_every_method_on_the_fold_that_tests_the_slide(tmp_path: Path) -> None:
     maps = [{"benchmark": "lab", "slide": "s2", "gene": "A"}]
-    lab = plan(tmp_path, TWO_FOLDS, methods=["ridge", "mean"], seeds=[4], figures={"biomarkers": maps})
+    lab = plan(
+        tmp_path, TWO_FOLDS, methods=["ridge", "stflow", "mean"], seeds=[4], figures={"biomarkers": maps},
+        encoders=["classical", "efficientnet_lite0"], method_encoders={"stflow": ["classical"]},
+    )  # fmt: skip
     paths = lab.figures.biomarker_predictions("efficientnet_lite0", "lab", "s2")
     assert [path.parent.as_posix() for path in paths] == [
-        f"results/runs/lab/D/efficientnet_lite0/{method}/default/clean/fold1/seed4" for method in ("ridge", "mean")
+        f"results/runs/lab/D/{encoder}/{method}/default/clean/fold1/seed4"
+        for encoder, method in (("efficientnet_lite0", "ridge"), ("classical", "stflow"), ("tiles", "mean"))
+    ]
+
+
+def test_a_method_runs_on_its_own_encoders_on_those_given_it_or_on_all(tmp_path: Path) -> None:
+    lab = plan(
+        tmp_path, TWO_FOLDS, methods=["mean", "ridge", "stflow", "stflow/wo_fm"], protocols=["clean"],
+        encoders=["classical", "efficientnet_lite0"],
+        method_encoders={"stflow": ["resnet50"], "stflow/wo_fm": ["classical"]},
+    )  # fmt: skip
+    assert [(group.encoder, group.method, group.variant) for group in lab.groups()] == [
+        ("classical", "ridge", "default"),
+        ("classical", "stflow", "wo_fm"),
+        ("efficientnet_lite0", "ridge", "default"),
+        ("resnet50", "stflow", "default"),
+        ("tiles", "mean", "default"),
+    ]
+    assert lab.encoders.run == ["classical", "efficientnet_lite0", "resnet50"]
+    assert lab.columns() == (
+        "mean@tiles,ridge@classical,ridge@efficientnet_lite0,stflow@resnet50,stflow/wo_fm@classical"
+    )
+
+
+def test_a_method_without_features_waits_for_the_tiles_that_say_which_spots_there_are(tmp_path: Path) -> None:
+    lab = plan(tmp_path, TWO_FOLDS, methods=["mean", "ridge"], protocols=["clean"], encoders=["classical"])
+    ridge, mean = lab.groups()
+    assert [path.as_posix() for path in lab.method_tile_paths(mean, ["s1"])] == ["results/tiles/lab/s1.h5"]
+    assert lab.feature_paths(mean.encoder, "lab", ["s1"]) == []
+    assert lab.method_tile_paths(ridge, ["s1"]) == []
+    assert [path.as_posix() for path in lab.feature_paths(ridge.encoder, "lab", ["s1"])] == [
+        "results/features/classical/lab/s1.h5"
     ]
 
 
@@ -290,7 +324,7 @@ def test_slides_share_a_job_where_the_encoder_is_for_a_gpu(tmp_path: Path) -> No
 
 
 def test_a_slide_encoder_waits_for_the_features_of_its_tiles(tmp_path: Path) -> None:
-    lab = plan(tmp_path, TWO_FOLDS, encoders=["gigapath_slide+macenko"], methods=["mean"])
+    lab = plan(tmp_path, TWO_FOLDS, encoders=["gigapath_slide+macenko"], methods=["ridge"])
     (source,) = lab.encoded_from("gigapath_slide+macenko", "lab", ["s1"])
     assert source == lab.layout.features("gigapath+macenko", "lab", "s1")
     assert lab.encoded_from("gigapath+macenko", "lab", ["s1"]) == [lab.layout.tiles("lab", "s1")]
@@ -304,13 +338,13 @@ def test_weights_come_from_a_mirror_where_one_is_given(tmp_path: Path) -> None:
     path = tmp_path / "weights" / "UNI" / "pytorch_model.bin"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
-    lab = plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["mean"], weights_root=str(tmp_path / "weights"))
+    lab = plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["ridge"], weights_root=str(tmp_path / "weights"))
     assert lab.encoders.weights("uni") == path
     assert lab.downloads() == []
     assert f"--weights {path}" in lab.encoders.options("uni", "lab", ["s1"])
     path.unlink()
     with pytest.raises(WeightsError, match=r"1 encoder.s. are missing:\n  - encoder uni: its weights are not at .*UNI"):
-        plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["mean"], weights_root=str(tmp_path / "weights"))
+        plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["ridge"], weights_root=str(tmp_path / "weights"))
     left_out = {"encoders": ["uni", "classical"], "not_run": {"uni": "no access yet"}}
-    lab = plan(tmp_path, TWO_FOLDS, methods=["mean"], weights_root=str(tmp_path / "weights"), **left_out)
+    lab = plan(tmp_path, TWO_FOLDS, methods=["ridge"], weights_root=str(tmp_path / "weights"), **left_out)
     assert {group.encoder for group in lab.groups()} == {"classical"}

@@ -24,7 +24,7 @@ rule table1:
         mem_mb=4000,
         runtime=10,
     params:
-        methods=comma(CONFIG.methods),
+        methods=PLAN.columns(),
         splits=lambda wildcards, input: option("--splits", *input.splits),
         not_run=NOT_RUN,
     message:
@@ -59,6 +59,63 @@ rule table1_page:
         "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
 
 
+rule methods:
+    """What every method scores, and what its jobs took."""
+    input:
+        metrics=[PATHS.metrics(group) for group in PLAN.groups()],
+        code=CODE("methods"),
+    output:
+        csv=report(
+            PATHS.table("methods", "csv"),
+            caption="../report/methods.rst",
+            category="Tables",
+            subcategory="Methods",
+            labels={"table": "Methods as CSV"},
+        ),
+        md=PATHS.table("methods", "md"),
+    log:
+        LOGS / "table/methods.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        results=constant(str(RESULTS)),
+        methods=PLAN.columns(),
+        not_run=NOT_RUN,
+    message:
+        "Write the table of methods."
+    shell:
+        "stflow table methods {input.metrics:q} --results {params.results:q} --csv {output.csv:q} --md {output.md:q}"
+        " --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
+
+
+rule methods_page:
+    input:
+        md=rules.methods.output.md,
+        code=CODE("page"),
+    output:
+        report(
+            PATHS.table("methods", "html"),
+            caption="../report/methods.rst",
+            category="Tables",
+            subcategory="Methods",
+            labels={"table": "Methods"},
+        ),
+    log:
+        LOGS / "table/methods_page.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    message:
+        "Write the table of methods as a page."
+    shell:
+        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
+
+
 rule gene_group_table:
     input:
         metrics=lambda wildcards: [PATHS.metrics(group) for group in PLAN.groups(benchmark=wildcards.benchmark)],
@@ -81,7 +138,7 @@ rule gene_group_table:
         mem_mb=4000,
         runtime=10,
     params:
-        methods=comma(CONFIG.methods),
+        methods=PLAN.columns(),
         not_run=NOT_RUN,
     message:
         "Score the groups of genes of {wildcards.benchmark}."
@@ -137,7 +194,7 @@ rule calibration:
         mem_mb=4000,
         runtime=10,
     params:
-        methods=comma(CONFIG.methods),
+        methods=PLAN.columns(),
         not_run=NOT_RUN,
     message:
         "Write the table of calibration."
@@ -237,6 +294,8 @@ rule tables_and_figures:
     input:
         rules.table1.output,
         rules.table1_page.output,
+        rules.methods.output,
+        rules.methods_page.output,
         rules.audit.output,
         rules.audit_page.output,
         rules.datasets.input,

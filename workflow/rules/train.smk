@@ -73,7 +73,7 @@ rule train:
     log:
         LOGS / f"train/{RUN}.log",
     benchmark:
-        TIMINGS / f"train/{RUN}.tsv"
+        PATHS.timing("train", RUN)
     conda:
         ENVIRONMENT
     threads: CONFIG.training.threads
@@ -105,7 +105,7 @@ rule predict:
     log:
         LOGS / f"predict/{RUN}.log",
     benchmark:
-        TIMINGS / f"predict/{RUN}.tsv"
+        PATHS.timing("predict", RUN)
     conda:
         ENVIRONMENT
     threads: CONFIG.training.threads
