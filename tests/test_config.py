@@ -206,4 +206,4 @@ def test_encoders_of_a_method_are_checked() -> None:
 
 def test_eight_views_are_for_a_method_that_knows_them() -> None:
     with pytest.raises(ConfigError, match=r"methods: ridge cannot use encoder 'resnet50\+views', eight features"):
-        config.validate({"encoders": ["resnet50"], "methods": ["ridge"], "method_encoders": {"ridge": ["resnet50+views"]}})
+        config.validate({"methods": ["ridge"], "method_encoders": {"ridge": ["resnet50+views"]}})

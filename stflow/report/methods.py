@@ -31,9 +31,9 @@ COLUMNS = (
 )
 
 HOW_TO_READ = (
-    "Scores as in table 1: Pearson correlation, mean over genes, folds and seeds, ± over seeds; in each column **best** "
-    "and <u>second</u>. Parameters: trainable numbers of the network, in millions. Training and prediction: median wall "
-    "time of a job, with its start-up and reading. Memory: the largest peak of a training or a prediction."
+    "Scores as in table 1: Pearson correlation, mean over genes, folds and seeds, ± over seeds; in each column "
+    "**best** and <u>second</u>. Parameters: trainable numbers of the network, in millions. Training and prediction: "
+    "median wall time of a job, with its start-up and reading. Memory: the largest peak of a training or a prediction."
 )
 
 
