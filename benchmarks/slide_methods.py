@@ -126,12 +126,31 @@ def prepare(name: str, what: str, n: int, device: str, folder: Path) -> Any:
         method.fit([small], [], seed=0, device=device)
         method.predict(small, seed=0, device=device)
         return lambda: method.predict(slide, seed=0, device=device)
-    # A region of all spots: the draw of its size is the only thing that is changed.
-    import stflow.models.network.section as section
-    import stflow.models.stflow.section as stflow_section
+    problem, batch = one_step(method, slide, device)
 
-    section.nearest_spots = stflow_section.nearest_spots = lambda places, centre, m: torch.arange(len(places))
-    return lambda: method.fit([slide], [], seed=0, device=device)
+    def step() -> None:
+        problem.loss(batch).backward()
+
+    return step
+
+
+def one_step(method: Any, slide: Any, device: str) -> Any:
+    """A method's training problem, and a sample of it that is the whole slide."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    if method.name == "stflow":
+        from stflow.models.stflow.learner import Learner
+        from stflow.models.stflow.regions import Regions
+
+        learner = Learner(method, N_FEATURES, 0)
+        learner.denoiser.to(device).train().use_generator(generator)
+        regions = Regions(learner, [slide], [], generator, 0, device)
+        return regions, regions.sample(regions.train[0], torch.arange(len(slide)), 0.5)
+    learner = method.learner(N_FEATURES if slide.features else 0, 0)
+    learner.module.to(device).train()
+    problem = learner.problem([slide], [], generator, device)
+    return problem, [(section.region(torch.arange(len(slide))), y) for section, y in problem.train]
 
 
 def made_slide(n: int, encoder: str, folder: Path, *, tiles: bool) -> Any:

@@ -84,14 +84,17 @@ class Regions:
             yield _join([self._region(self.train[slide]) for slide in step.tolist()])
 
     def _region(self, measured: Measured) -> Batch:
-        section, s = measured.section, self.learner.settings
-        n = len(section)
+        n = len(measured.section)
         u, t = torch.rand(2, generator=self.generator).tolist()
-        t = t if s.flow_time == "uniform" else 0.0
         m = max(int(u * n), min(2, n))
         if self.limit is not None:
             m = min(m, self.limit)
-        spots = section.region(int(torch.randint(n, (1,), generator=self.generator)), m)
+        spots = measured.section.region(int(torch.randint(n, (1,), generator=self.generator)), m)
+        return self.sample(measured, spots, t if self.learner.settings.flow_time == "uniform" else 0.0)
+
+    def sample(self, measured: Measured, spots: Tensor, t: float) -> Batch:
+        """A training sample of a section's spots, (M,) rows on the CPU, at time ``t``; its noise is drawn here."""
+        section, s = measured.section, self.learner.settings
         if s.region_graph == "region":
             graph = self.learner.geometry.graph(section.places[spots].numpy()).to(self.device)
         else:
@@ -99,7 +102,7 @@ class Regions:
         spots = spots.to(self.device)
         x_1 = measured.expression[spots]
         x_0 = self.learner.prior.sample(tuple(x_1.shape), self.generator).to(self.device)
-        return Batch(section.features[spots], graph, x_0, x_1, x_1.new_full((m, 1), t))
+        return Batch(section.features[spots], graph, x_0, x_1, x_1.new_full((len(x_1), 1), t))
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean squared error of the guess, over spots and genes."""
