@@ -50,13 +50,37 @@ def test_the_method_of_the_guide_works_through_save_and_load(tmp_path: Path) -> 
 
 def test_the_variants_of_the_guide_are_settings_of_its_method() -> None:
     namespace: dict[str, type[Method]] = {}
-    for block in blocks("docs/extending.md", "python")[:2]:
-        exec(block, namespace)
+    for block in blocks("docs/extending.md", "python"):
+        if "Nearest" in block:
+            exec(block, namespace)
     cls = namespace["NearestOfMany"]
     assert {name: cls.Settings(**changes).max_spots for name, changes in cls.variants.items()} == {
         "few": 500,
         "many": 50_000,
     }
+
+
+def test_the_network_of_the_guide_is_short_is_configured_and_passes_every_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stflow import config, plugins
+    from stflow.models import METHODS
+    from stflow.models.check import print_checks
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    monkeypatch.setattr(METHODS, "_added", {})
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    code = next(block for block in blocks("docs/extending.md", "python") if "SectionNetwork" in block)
+    assert len(code.splitlines()) < 60
+    (tmp_path / "far_and_near.py").write_text(code)
+    yaml_block = next(block for block in blocks("docs/extending.md", "yaml") if "far_and_near.py" in block)
+    loaded = config.validate({**yaml.safe_load(yaml_block), "encoders": ["classical"]})
+    assert loaded.settings_of("far_and_near").radius_um == 150
+    assert print_checks("far_and_near", "{}") == 0
+    (shown,) = (block for block in blocks("docs/extending.md", "console") if "check-method" in block)
+    assert capsys.readouterr().out.splitlines() == shown.splitlines()[1:]
+    sys.modules.pop("far_and_near")
 
 
 def test_the_encoder_of_the_guide_works_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +102,7 @@ def test_the_encoder_of_the_guide_works_from_its_file(tmp_path: Path, monkeypatc
     (tmp_path / "weights").mkdir()
     save_file(network.state_dict(), tmp_path / "weights" / "lab_vit.safetensors")
 
-    (yaml_block,) = (block for block in blocks("docs/extending.md", "yaml") if "plugins" in block)
+    (yaml_block,) = (block for block in blocks("docs/extending.md", "yaml") if "lab_vit.py" in block)
     loaded = config.validate(yaml.safe_load(yaml_block))
     assert loaded.encoders == ["uni", "lab_vit", "lab_vit+dihedral"]
     tiles = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
