@@ -11,5 +11,8 @@ METHODS: Registry = Registry(
         "ridge": "stflow.models.ridge:Ridge",
         "random_forest": "stflow.models.random_forest:RandomForest",
         "stflow": "stflow.models.stflow:STFlow",
+        "histogene": "stflow.models.histogene:HisToGene",
+        "knn": "stflow.models.knn:KNN",
+        "mlp": "stflow.models.mlp:MLP",
     },
 )
