@@ -171,7 +171,7 @@ class _Training:
     def _steps(self) -> float:
         """One epoch of steps; the mean loss."""
         self.module.train()
-        losses = []
+        losses, backed_off = [], self.backed_off
         for batch in self.problem.batches():
             self.adam.zero_grad()
             try:
@@ -184,8 +184,10 @@ class _Training:
                 continue
             self.adam.step()
             losses.append(loss.detach())
-        if not losses:
-            raise RunFailed("out of memory at every step of an epoch. Use a GPU with more memory.")
+        if not losses and self.backed_off > backed_off:
+            return (
+                self._steps()
+            )  # few steps an epoch, and none fitted: again with smaller ones, until the smallest fails
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise RunFailed(

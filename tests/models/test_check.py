@@ -19,6 +19,8 @@ from stflow.models.check import CHECKS, check_method
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     # A spot's noise comes from its place in the slide, so that only without noise the order of spots does not matter.
     "stflow": {"prior": "zero"},
+    # A small network is checked as well as a large one.
+    "histogene": {"patch_px": 8, "hidden": 16, "heads": 2},
 }
 
 

@@ -88,6 +88,13 @@ def test_backs_off_when_memory_runs_out(capsys: pytest.CaptureFixture[str]) -> N
     assert "at most 50 spots" in capsys.readouterr().err
 
 
+def test_an_epoch_of_which_no_step_fitted_is_taken_again_with_smaller_ones() -> None:
+    problem = Line(nn.Linear(1, 1), [0.1], fits=13)
+    fit = run(problem, schedule(1))
+    assert problem.sizes == [12, 12, 12]  # 100, 50 and 25 were one epoch's steps
+    assert fit.facts["out_of_memory"] == 3
+
+
 def test_fails_when_no_size_fits() -> None:
     with pytest.raises(RunFailed, match=r"out of memory .* Use a GPU with more memory"):
         run(Line(nn.Linear(1, 1), [0.1, 0.2], fits=0), schedule(3))
