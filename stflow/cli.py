@@ -263,6 +263,7 @@ def train(
     run: RunName,
     manifest: ManifestPath,
     settings: Annotated[str, typer.Option(help="The method's settings as JSON.")] = "{}",
+    weights: Annotated[Path | None, typer.Option(help="Weights file that the method starts from, if any.")] = None,
     threads: Threads = 1,
     device: Device = "auto",
     by_slide: BySlide = False,
@@ -270,7 +271,7 @@ def train(
     """Fit one method on one fold with one seed."""
     from stflow.training.train import train_run
 
-    train_run(results, run, manifest, settings, threads=threads, device=device, by_slide=by_slide)
+    train_run(results, run, manifest, settings, weights=weights, threads=threads, device=device, by_slide=by_slide)
 
 
 @app.command()

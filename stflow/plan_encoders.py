@@ -1,4 +1,7 @@
-"""What the workflow asks about encoders: their weights, their jobs, and which of them cannot run here."""
+"""What the workflow asks about encoders: their weights, their jobs, and which of them cannot run here.
+
+Weights that a method starts from are got as an encoder's are, and are therefore here too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from stflow.encoders.base import Weights
 from stflow.encoders.names import EncoderName
 from stflow.errors import WeightsError
 from stflow.layout import TILES, Layout
+from stflow.models import METHODS
 
 if TYPE_CHECKING:
     from stflow.config import _Config
@@ -61,7 +65,15 @@ class EncoderPlan:
 
     def downloads(self) -> list[Wanted]:
         """Weights that come from the hub or a release: every repository once."""
-        return [] if self.config.weights_mirror() else wanted_weights(self.config, self.names.values())
+        if self.config.weights_mirror():
+            return []
+        methods = ((weights, row) for row, weights in initial_weights(self.config).items())
+        return wanted_weights(self.config, [*_of_encoders(self.names.values()), *methods])
+
+    def method_weights(self, method: str, variant: str) -> list[Path]:
+        """The weights file that trainings of a method start from; none for most."""
+        weights = METHODS.get(method).initial_weights(self.config.settings_of(method, variant))
+        return [] if weights is None else [self.config.weights_path(weights)]
 
     def uses_gpu(self, encoder: str) -> bool:
         """Whether a job of the encoder asks the scheduler for a GPU."""
@@ -129,14 +141,28 @@ def _parts(manifest: Manifest, size: int) -> dict[str, list[str]]:
     }
 
 
-def wanted_weights(config: _Config, names: Iterable[EncoderName]) -> list[Wanted]:
-    """Weights files of encoders by repository, with the encoders that need them."""
+def initial_weights(config: _Config) -> dict[str, Weights | Path]:
+    """Row of the tables -> the published weights that its trainings start from."""
+    found: dict[str, Weights | Path] = {}
+    for row in config.methods:
+        method, _, variant = row.partition("/")
+        settings = config.settings_of(method, variant) if variant else config.settings_of(method)
+        if (weights := METHODS.get(method).initial_weights(settings)) is not None:
+            found[row] = weights
+    return found
+
+
+def _of_encoders(names: Iterable[EncoderName]) -> list[tuple[Weights | Path | None, str]]:
+    return [(name.kind.weights, name.text) for name in names]
+
+
+def wanted_weights(config: _Config, wanted: Iterable[tuple[Weights | Path | None, str]]) -> list[Wanted]:
+    """Weights files by repository, with the encoders and methods that need them."""
     files: dict[str, dict[str, list[str]]] = {}
-    for name in names:
-        weights = name.kind.weights
+    for weights, name in wanted:
         if isinstance(weights, Weights):
             file = repository(weights.repository).files[weights.file]
-            files.setdefault(weights.repository, {}).setdefault(file, []).append(name.text)
+            files.setdefault(weights.repository, {}).setdefault(file, []).append(name)
     return [
         Wanted(
             place,
@@ -154,15 +180,17 @@ def refuse_missing_weights(config: _Config) -> None:
     Raises
     ------
     WeightsError
-        They are not; every encoder is named.
+        They are not; every encoder and method is named.
     """
     problems = [why for name in config.all_encoders() if name not in config.not_run and (why := _missing(config, name))]
+    starts = initial_weights(config).items()
+    problems += [why for row, weights in starts if (why := _missing_file(config, weights, f"method {row}"))]
     if problems:
         lines = "\n".join(f"  - {line}" for line in problems)
         raise WeightsError(
-            f"weights of {len(problems)} encoder(s) are missing:\n{lines}\nCopy them there, set weights_root to the "
-            "folder that holds them, leave data_root and weights_root out to download them, or add --keep-going to go "
-            "on without these encoders."
+            f"weights of {len(problems)} encoder(s) or method(s) are missing:\n{lines}\nCopy them there, set "
+            "weights_root to the folder that holds them, leave data_root and weights_root out to download them, or add "
+            "--keep-going to go on without these encoders."
         )
 
 
@@ -186,7 +214,7 @@ def closed_encoders(config: _Config) -> dict[str, str]:
         if why := _missing(config, text):
             found[text] = why
         elif config.weights_mirror() is None:
-            for item in wanted_weights(config, _with_tiles(text)):
+            for item in wanted_weights(config, _of_encoders(_with_tiles(text))):
                 if all((item.root / file).is_file() for file in item.files):
                     continue
                 if item.repository not in gates:
@@ -208,12 +236,15 @@ def _with_tiles(text: str) -> list[EncoderName]:
 
 def _missing(config: _Config, text: str) -> str:
     """Which file of a mirror, or of the user's own, is not there; empty if none."""
-    for name in _with_tiles(text):
-        weights = name.kind.weights
-        if weights is None or (isinstance(weights, Weights) and config.weights_mirror() is None):
-            continue
-        path = config.weights_path(weights)
-        if not (path.is_file() and path.stat().st_size):
-            where = f"; {repository(weights.repository).page}" if isinstance(weights, Weights) else ""
-            return f"encoder {name.text}: its weights are not at {path}{where}"
-    return ""
+    reasons = (_missing_file(config, name.kind.weights, f"encoder {name.text}") for name in _with_tiles(text))
+    return next(filter(None, reasons), "")
+
+
+def _missing_file(config: _Config, weights: Weights | Path | None, whose: str) -> str:
+    if weights is None or (isinstance(weights, Weights) and config.weights_mirror() is None):
+        return ""
+    path = config.weights_path(weights)
+    if path.is_file() and path.stat().st_size:
+        return ""
+    where = f"; {repository(weights.repository).page}" if isinstance(weights, Weights) else ""
+    return f"{whose}: its weights are not at {path}{where}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stflow.layout import Group, Run
 from stflow.models import METHODS
+from stflow.shell import relative
 
 if TYPE_CHECKING:
     from stflow.models.base import Method
@@ -35,7 +36,9 @@ class RunOptions:
     def training(self, run: Run) -> str:
         """What `stflow train` is told of a run beside its name, as words of the command line."""
         group = run.group
-        return self._options(group, "--settings", self.settings_json(group.method, group.variant))
+        weights = self._plan.encoders.method_weights(group.method, group.variant)
+        words = [word for path in weights for word in ("--weights", relative(path))]
+        return self._options(group, "--settings", self.settings_json(group.method, group.variant), *words)
 
     def prediction(self, run: Run) -> str:
         """What `stflow predict` is told of a run beside its name, as words of the command line."""

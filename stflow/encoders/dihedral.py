@@ -34,6 +34,11 @@ def symmetries(tiles: Any) -> Iterator[Any]:
                 for columns in (1, -1):
                     yield np.ascontiguousarray(flat[:, ::rows, ::columns])
         return
-    for flat in (tiles, tiles.transpose(1, 2)):
-        for axes in ([], [2], [1], [1, 2]):
-            yield flat.flip(axes).contiguous()
+    for view in range(8):
+        yield turned(tiles, view).contiguous()
+
+
+def turned(tiles: Any, view: int) -> Any:
+    """The copy of torch's tiles (B, px, px, 3) that stands at ``view`` among their `symmetries`."""
+    flat = tiles.transpose(1, 2) if view & 4 else tiles
+    return flat.flip([axis for axis, bit in ((1, 2), (2, 1)) if view & bit])

@@ -10,6 +10,8 @@ METHODS: Registry = Registry(
         "mean": "stflow.models.mean:Mean",
         "ridge": "stflow.models.ridge:Ridge",
         "random_forest": "stflow.models.random_forest:RandomForest",
+        "stnet": "stflow.models.stnet:STNet",
+        "bleep": "stflow.models.bleep:BLEEP",
         "stflow": "stflow.models.stflow:STFlow",
         "histogene": "stflow.models.histogene:HisToGene",
         "knn": "stflow.models.knn:KNN",

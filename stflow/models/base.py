@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stflow.data.slide import Slide
+
+if TYPE_CHECKING:
+    from stflow.encoders.base import Weights
 
 
 class Settings(BaseModel):
@@ -29,11 +32,13 @@ class Task:
     """What is to be learned: the genes (in order), the encoder whose features are used, and the run's names.
 
     ``names`` name the random generators (`stflow.seeds`), so that numbers do not depend on the order of jobs.
+    ``weights`` is the file of `Method.initial_weights`, which only `Method.fit` reads.
     """
 
     genes: tuple[str, ...]
     encoder: str
     names: tuple[str | int, ...] = ()
+    weights: Path | None = None
 
 
 @dataclass(slots=True)
@@ -114,6 +119,12 @@ class Method(ABC):
         return False
 
     @classmethod
+    def initial_weights(cls, settings: SettingsBase) -> Weights | Path | None:
+        """Published weights that training starts from; their file, got as an encoder's is, becomes `Task.weights`."""
+        del settings
+        return None
+
+    @classmethod
     def n_params(cls, settings: SettingsBase, n_features: int, n_genes: int) -> int | None:
         """Trainable parameters for features of size ``n_features``; None for what is not a parametric network."""
         del settings, n_features, n_genes
@@ -146,7 +157,7 @@ class Method(ABC):
             "encoder": self.task.encoder,
             "names": self.task.names,
         }
-        arrays = {key: np.ascontiguousarray(value) for key, value in self.state().items()}
+        arrays = {key: np.asarray(value, order="C") for key, value in self.state().items()}
         with atomic_path(path) as partial:
             partial.write_bytes(save(arrays, metadata={"stflow": json.dumps(metadata)}))
 

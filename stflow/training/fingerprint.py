@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from stflow.data.slide import Slide
-from stflow.io import sha256_json
+from stflow.io import sha256_file, sha256_json
 from stflow.models.base import Method
 from stflow.provenance import code_hash
 from stflow.training.inputs import sha256_slide
 
 
 def fingerprint(method: Method, train: Sequence[Slide], select: Sequence[Slide], seed: int, device: str) -> str:
-    """SHA-256 of settings, genes, names, seed, machine, code, and all that the method sees of its slides."""
+    """SHA-256 of settings, genes, names, seed, initial weights, machine, code, and all that it sees of its slides."""
     task = method.task
     return sha256_json(
         {
@@ -22,6 +22,7 @@ def fingerprint(method: Method, train: Sequence[Slide], select: Sequence[Slide],
             "genes": task.genes,
             "names": task.names,
             "seed": seed,
+            "weights": task.weights and sha256_file(task.weights),
             "device": device,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,

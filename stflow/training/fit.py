@@ -1,7 +1,8 @@
 """The training loop of a neural method: steps, selection, early stopping, checkpoints. Any network can use it.
 
 What differs from method to method is a `Problem`: where batches come from, their loss, and the score that chooses the
-epoch. The loop keeps the best epoch's weights in the module when it ends.
+epoch. The loop keeps the best epoch's weights in the module when it ends, and with them what its buffers held then:
+the running statistics of batch normalisation are moved by training as weights are.
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ class _Training:
         self.module, self.problem, self.schedule, self.generators = module, problem, schedule, generators
         self.adam = FlatAdam(module, schedule.learning_rate, schedule.clip_norm)
         self.best = self.adam.values.clone()
+        self.buffers = _buffers(module)
+        self.best_buffers = {name: value.clone() for name, value in self.buffers.items()}
         self.stopping = EarlyStopping(schedule.patience)
         self.epoch = self.backed_off = 0
         self.history: list[dict[str, float]] = []
@@ -163,6 +166,7 @@ class _Training:
                 row["score"] = score
                 if self.stopping.update(self.epoch, score):
                     self.best.copy_(self.adam.values)
+                    _copy(self.buffers, self.best_buffers)
         self.history.append(row)
         if is_last or self.epoch == 1 or self.epoch % LOG_EVERY_EPOCHS == 0:
             shown = f", score {row['score']:.4f}" if "score" in row else ""
@@ -211,7 +215,12 @@ class _Training:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        return {**self.adam.tensors(), "best": self.best}
+        return {
+            **self.adam.tensors(),
+            "best": self.best,
+            **{f"buffers.{name}": value for name, value in self.buffers.items()},
+            **{f"best_buffers.{name}": value for name, value in self.best_buffers.items()},
+        }
 
     def state(self) -> dict[str, Any]:
         return {
@@ -238,6 +247,7 @@ class _Training:
     def finish(self) -> Fit:
         if self.stopping.best_epoch:
             self.adam.values.copy_(self.best)
+            _copy(self.best_buffers, self.buffers)
         self.module.eval()
         facts: dict[str, object] = {
             "epochs": self.epoch,
@@ -249,6 +259,17 @@ class _Training:
         }
         _log(f"stopped after epoch {self.epoch}; epoch {facts['best_epoch']} is kept")
         return Fit(self.history, facts, self.clock.rounded())
+
+
+def _buffers(module: nn.Module) -> dict[str, Tensor]:
+    """What a model file holds of a module beside its parameters, by name; the tensors themselves."""
+    kept = module.state_dict().keys()
+    return {name: value for name, value in module.named_buffers() if name in kept}
+
+
+def _copy(source: Mapping[str, Tensor], to: Mapping[str, Tensor]) -> None:
+    for name, value in to.items():
+        value.copy_(source[name])
 
 
 def _log(message: str) -> None:

@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 from stflow.data.slide import Slide
 from stflow.device import is_out_of_memory, resolve, set_threads
 from stflow.errors import ConfigError, RunFailed
-from stflow.io import SCHEMA_VERSION, atomic_path, write_json, write_text
+from stflow.io import SCHEMA_VERSION, atomic_path, sha256_file, write_json, write_text
 from stflow.models import METHODS
 from stflow.models.base import Fit, Method
 from stflow.training.inputs import Inputs, sha256_slide
@@ -44,6 +45,7 @@ def train_run(
     manifest: Path,
     settings: str,
     *,
+    weights: Path | None = None,
     threads: int = 1,
     device: str = "auto",
     by_slide: bool = False,
@@ -63,6 +65,8 @@ def train_run(
         Split manifest of the benchmark.
     settings
         The method's settings as JSON; what it leaves out takes its default.
+    weights
+        File of published weights that the method starts from (`Method.initial_weights`).
     threads, device
         CPU threads; ``auto``, ``cpu`` or ``cuda`` (methods that gain nothing from a GPU stay on the CPU).
     by_slide
@@ -74,6 +78,8 @@ def train_run(
         The settings are not those of the method.
     DataError
         Fold, genes, slides or features that cannot be used.
+    WeightsError
+        The method starts from published weights, and ``weights`` is not their file.
     """
     start, clock = time.monotonic(), Stopwatch()
     clock.seconds["start-up"] = time.process_time()  # of the interpreter, and imports until here
@@ -81,7 +87,7 @@ def train_run(
     inputs = Inputs.of(results, run, manifest, by_slide=by_slide)
     cls: type[Method] = METHODS.get(inputs.run.group.method)
     try:
-        method = cls(cls.Settings.model_validate_json(settings), inputs.task)
+        method = cls(cls.Settings.model_validate_json(settings), replace(inputs.task, weights=weights))
     except ValidationError as error:
         raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
     with clock("imports"):
@@ -122,6 +128,7 @@ def train_run(
             "method": cls.name,
             "settings": method.settings.model_dump(mode="json"),
             "seed": inputs.run.seed,
+            "weights_sha256": weights and sha256_file(weights),
             "select_by": inputs.fold.select_by if cls.selects else None,
             "slides": {
                 "train": [slide.name for slide in train],

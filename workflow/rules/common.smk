@@ -71,14 +71,15 @@ def run_of(wildcards):
 
 
 def training_inputs(wildcards):
-    """Files of the slides that a training reads. A clean one waits for the audit, which stops it if its fold leaks;
-    that file is ancient, so that an audit which is made again trains nothing again."""
+    """Files of the slides that a training reads, and weights that it starts from. A clean one waits for the audit, which
+    stops it if its fold leaks; that file is ancient, so that an audit which is made again trains nothing again."""
     run = run_of(wildcards)
     slides = PLAN.learning_slides(run)
     return {
         "slides": PLAN.slide_paths(run.group.benchmark, slides),
         "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
         "tiles": PLAN.method_tile_paths(run.group, slides),
+        "weights": PLAN.encoders.method_weights(run.group.method, run.group.variant),
         "audit": [ancient(path) for path in PLAN.audits(run.group)],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from stflow.training.score import mean_pearson
 
 #: Fewest spots that a batch is cut down to when memory runs out.
 FEWEST_SPOTS = 8
-
-#: Spots that are predicted at once, as a multiple of a training batch: without gradients they need less.
-_PREDICTED_BATCHES = 8
 
 
 class SpotInputs(Protocol):
@@ -51,6 +48,8 @@ class SpotLearner(Learner):
     """A `SpotNetwork` with its batches. Methods with other inputs, loss or answer override these three."""
 
     method: SpotNetwork
+    #: Spots that are predicted at once, as a multiple of a training batch: without gradients they need less.
+    predicted_batches: ClassVar[int] = 8
 
     def inputs(self, slides: Sequence[Slide], device: str) -> SpotInputs:
         """What is read of all spots of ``slides``, one slide after the other: their features."""
@@ -80,7 +79,7 @@ class SpotLearner(Learner):
     @torch.inference_mode()
     def answers(self, inputs: SpotInputs, batch_spots: int) -> np.ndarray:
         """(N, G) float32 of all spots; half as many spots at once each time that memory runs out."""
-        size, start, parts = batch_spots * _PREDICTED_BATCHES, 0, []
+        size, start, parts = batch_spots * self.predicted_batches, 0, []
         while start < len(inputs):
             try:
                 rows = torch.arange(start, min(start + size, len(inputs)))
