@@ -20,6 +20,8 @@ from stflow.models.bleep.retrieval import Reference
 from stflow.models.network.spots import SpotBatches, SpotLearner
 from stflow.seeds import torch_generator
 
+#: How far below that of equal embeddings a loss must be to say that something was learned, as a share.
+_BELOW = 1e-3
 _EMBEDDINGS, _EXPRESSION = "reference.embeddings", "reference.expression"
 
 
@@ -86,7 +88,7 @@ class RetrievalLearner(SpotLearner):
         limit = fit.facts["spots_limit"]
         found = self.contrast(train, "train", seed, limit)
         loss, uniform = found["contrast_train"], found["uniform_train"]
-        if collapsed := not loss < uniform:
+        if collapsed := not loss < uniform * (1 - _BELOW):
             print(
                 f"stflow train: bleep has learned nothing yet: its loss on the training spots is {loss:.3f}, and "
                 f"{uniform:.3f} where all embeddings are the same. Change learning_rate or batch_spots, or set "
