@@ -7,7 +7,7 @@ import pytest
 
 from stflow.config import Config, validate
 from stflow.data.hub.request import read_request
-from stflow.errors import ConfigError, DataError
+from stflow.errors import ConfigError, DataError, WeightsError
 from stflow.workflow import Plan
 
 HUB = {"source": "hub", "repository": "MahmoodLab/hest-bench", "format": "hest_bench", "datasets": ["IDC"]}
@@ -121,3 +121,47 @@ def test_a_repository_that_is_missing_misplaced_or_unknown_is_told() -> None:
         with pytest.raises(ConfigError, match=told.replace("?", r"\?")):
             validate({"benchmarks": {"hest": entry}})
     assert json.loads(Config().model_dump_json())["benchmarks"]["hest"]["repository"] == "MahmoodLab/hest-bench"
+
+
+def test_weights_that_a_method_starts_from_are_downloaded_and_given_to_its_training(tmp_path: Path) -> None:
+    values = {"results": str(tmp_path), "benchmarks": {"hest": HUB}, "encoders": ["classical"], "seeds": [0]}
+    plan = Plan(validate({**values, "methods": ["mean", "stnet/finetuned"], "protocols": ["paper"]}))
+    weights = plan.downloads()[1:]
+    assert [(item.repository, item.root, item.files, item.encoders) for item in weights] == [
+        (
+            "timm/densenet121.tv_in1k",
+            tmp_path / "weights" / "densenet121.tv_in1k",
+            ("model.safetensors",),
+            ("stnet/finetuned",),
+        )
+    ]
+    path = tmp_path / "weights" / "densenet121.tv_in1k" / "model.safetensors"
+    assert plan.encoders.method_weights("stnet", "finetuned") == [path]
+    assert plan.encoders.method_weights("mean", "default") == []
+    given = {
+        run.group.method: f"--weights {path}" in plan.options.training(run)
+        for group in plan.groups()
+        for run in plan.runs(group)
+    }
+    assert given == {"mean": False, "stnet": True}
+    random = {"stnet": {"initial": "random"}}
+    assert len(Plan(validate({**values, "methods": ["stnet/finetuned"], "settings": random})).downloads()) == 1
+
+
+def test_weights_that_an_encoder_and_a_method_share_are_one_download(tmp_path: Path) -> None:
+    values = {"results": str(tmp_path), "benchmarks": {"hest": HUB}, "encoders": ["classical"]}
+    plan = Plan(validate({**values, "methods": ["stnet", "stnet/finetuned"]}))
+    (weights,) = plan.downloads()[1:]
+    assert weights.files == ("model.safetensors",)
+    assert weights.encoders == ("densenet121+views", "stnet/finetuned")
+
+
+def test_weights_of_a_method_that_a_mirror_lacks_are_told(tmp_path: Path) -> None:
+    values = {"weights_root": str(tmp_path), "benchmarks": {"hest": HUB}, "encoders": ["classical"]}
+    values = {**values, "methods": ["stnet/finetuned"]}
+    path = tmp_path / "densenet121.tv_in1k" / "model.safetensors"
+    with pytest.raises(WeightsError, match=f"method stnet/finetuned: its weights are not at {path}"):
+        Plan(validate(values))
+    path.parent.mkdir()
+    path.write_text("x")
+    assert len(Plan(validate(values)).downloads()) == 1

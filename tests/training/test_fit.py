@@ -145,3 +145,69 @@ def test_resuming_keeps_a_best_epoch_from_before_the_interruption(
     resumed, resumed_history = go(tmp_path / "killed")
     assert torch.equal(resumed.weight, whole.weight)
     assert resumed_history == history
+
+
+class Normalised(Line):
+    """As `Line`, behind batch normalisation of inputs that grow: running statistics tell how far training went."""
+
+    def loss(self, batch: int) -> Tensor:
+        self.sizes.append(batch)
+        return (self.module(torch.arange(float(batch))[:, None] * len(self.sizes)) - 3).square().mean()
+
+    def score(self) -> float | None:
+        self.seen.append(self.module[0].running_mean.clone())
+        return self.scores[len(self.seen) - 1]
+
+
+def normalised() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 1))
+
+
+def test_keeps_the_best_epochs_running_statistics() -> None:
+    problem = Normalised(normalised(), [0.1, 0.5, 0.2])
+    run(problem, schedule(3))
+    assert torch.equal(problem.module[0].running_mean, problem.seen[1])
+    assert not torch.equal(problem.seen[1], problem.seen[2])
+    assert int(problem.module[0].num_batches_tracked) == 2 * 3
+
+
+@pytest.mark.parametrize("best", [1, 3], ids=["best before it", "best after it"])
+def test_resuming_keeps_running_statistics(best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores: list[float | None] = [0.9 if epoch == best else 0.1 for epoch in (1, 2, 3)]
+
+    def go(checkpoint: Path, done: int) -> dict[str, Tensor]:
+        problem = Normalised(normalised(), scores[done:])
+        problem.sizes = [0] * 3 * done  # inputs go on growing where they were
+        fit_network(
+            problem.module, problem, schedule(3), {"g": torch.Generator()}, fingerprint="f", checkpoint=checkpoint
+        )
+        return problem.module.state_dict()
+
+    whole = go(tmp_path / "whole", 0)
+    plain = loop.save_checkpoint
+
+    def save_and_stop(path: Path, fingerprint: str, tensors: dict, state: dict) -> None:
+        plain(path, fingerprint, tensors, state)
+        if state["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
+        patch.setattr(loop, "save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            go(tmp_path / "killed", 0)
+    resumed = go(tmp_path / "killed", 2)
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_a_module_without_buffers_has_no_more_in_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "save_checkpoint", lambda path, who, tensors, state: saved.extend(tensors))
+    problem = Line(nn.Linear(1, 1), [0.1])
+    fit_network(problem.module, problem, schedule(1), {"g": torch.Generator()}, checkpoint=tmp_path / "c")
+    assert saved == ["values", "first", "second", "best"]
