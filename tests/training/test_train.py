@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from stflow.cli import main
 from stflow.data.slide import Slide
 from stflow.errors import ConfigError, IntegrityError
 from stflow.evaluation.predictions import read_predictions
-from stflow.io import read_json
+from stflow.io import read_json, sha256_file
 from stflow.layout import Layout
+from stflow.models.base import Fit, Method
 from stflow.models.stflow import STFlow
 from stflow.training.predict import predict_run
 from stflow.training.train import CHECKPOINT, train_run
@@ -81,6 +83,24 @@ def test_any_method_gets_development_slides_and_leaves_the_files(
     assert list(found.obs.iloc[3]) == ["C1", "P3", "C1-3"]
     facts = found.uns["stflow"]
     assert (facts["run"], facts["status"], facts["reason"], facts["n_spots"]) == (run, "ok", "", 64)
+
+
+def test_weights_to_start_from_reach_the_method_and_the_record(
+    fake: type, results: Path, manifest: Path, run_name: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, given, plain = results / "weights.safetensors", [], fake.fit
+    path.write_bytes(b"3 1 4")
+
+    def fit(self: Method, *slides: object, **how: object) -> Fit:
+        given.append(self.task.weights)
+        return plain(self, *slides, **how)
+
+    monkeypatch.setattr(fake, "fit", fit)
+    run = run_name("fake")
+    words = ["train", "--results", results, "--run", run, "--manifest", manifest, "--device", "cpu"]
+    main([str(word) for word in (*words, "--weights", path)])
+    assert given == [path]
+    assert read_json(Layout(results).run_json(run))["weights_sha256"] == sha256_file(path)
 
 
 @pytest.mark.parametrize(("fail", "reason"), [("diverged", "the loss became nan"), ("memory", "out of memory")])
