@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +85,7 @@ class RetrievalLearner(SpotLearner):
         fit = super().fit(train, select, seed=seed, checkpoint=checkpoint, device=device)
         self.embed_reference()
         limit = fit.facts["spots_limit"]
+        assert limit is None or isinstance(limit, int)
         found = self.contrast(train, "train", seed, limit)
         loss, uniform = found["contrast_train"], found["uniform_train"]
         if collapsed := not loss < uniform * (1 - _BELOW):
@@ -102,10 +102,10 @@ class RetrievalLearner(SpotLearner):
         return fit
 
     @torch.inference_mode()
-    def contrast(self, slides: Sequence[Slide], name: str, seed: int, limit: Any) -> dict[str, float]:
+    def contrast(self, slides: Sequence[Slide], name: str, seed: int, limit: int | None) -> dict[str, float]:
         """The loss on random batches of spots without dropout, and what it would be if all embeddings were the same.
 
-        A batch's loss depends on its size, so both are means over the same batches.
+        A batch's loss depends on its size, so both are means over the same batches, of ``limit`` spots at most.
         """
         batches = SpotBatches(self, slides, [], torch_generator(seed, *self.task.names, "contrast", name), self._device)
         batches.limit = limit
