@@ -16,5 +16,7 @@ METHODS: Registry = Registry(
         "histogene": "stflow.models.histogene:HisToGene",
         "knn": "stflow.models.knn:KNN",
         "mlp": "stflow.models.mlp:MLP",
+
+        "triplex": "stflow.models.triplex:Triplex",
     },
 )
