@@ -19,6 +19,7 @@ from scipy import sparse
 
 from stflow.data.slide import Slide
 from stflow.data.tile_images import TileImages
+from stflow.encoders.around import CENTRE, N_CELLS, is_around
 from stflow.encoders.views import N_VIEWS
 from stflow.encoders.views import SUFFIX as VIEWS
 from stflow.errors import ConfigError
@@ -118,15 +119,18 @@ class _Trial:
 
 def made_slides(folder: Path, encoder: str, *, tiles: bool) -> Iterator[Slide]:
     """Four slides of some 80 spots on a hexagonal grid whose genes follow their features, and their neighbours'."""
-    n_views = N_VIEWS if encoder.endswith(VIEWS) else 1
+    n_views = N_VIEWS if encoder.endswith(VIEWS) else N_CELLS if is_around(encoder) else 1
     row, column = np.mgrid[:_SIDE, :_SIDE]
     centres = np.stack([(column + 0.5 * (row % 2)) * 200.0, row * 200.0 * np.sqrt(0.75)], axis=-1).reshape(-1, 2)
     for index in range(4):
         rng = np.random.default_rng(index)
         n = len(centres)
         view = rng.normal(size=(n, 1, _D)) + 0.1 * rng.normal(size=(n, n_views, _D))
+        own = view[:, CENTRE if is_around(encoder) else 0, : len(GENES)].astype(np.float32)
+        counts = rng.poisson(np.exp(0.5 + 0.6 * own))
+        if is_around(encoder):  # of a spot at the border, patches off the slide are missing
+            view[0, : N_CELLS // 5] = np.nan
         features = view.reshape(n, -1).astype(np.float32)
-        counts = rng.poisson(np.exp(0.5 + 0.6 * features[:, : len(GENES)]))
         counts[:, -1] = 0
         names = np.array([f"S{index}-{spot}" for spot in range(n)], dtype=object)
         yield Slide(

@@ -7,8 +7,8 @@ place of its unstable one, which hands tokens to other spots of the same grid li
 
 Where patches are missing, the public branch of the surroundings averages over them too, and ours over those that are
 there: the head's expected answer is computed from the public tokens of those. All else is the public code's as it is,
-with holes in the grid as well: that its empty cells count as tissue changes nothing, as they hold zeros and nobody reads
-their answers.
+with holes in the grid as well: that its empty cells count as tissue changes nothing, as they hold zeros and nobody
+reads their answers.
 """
 
 from __future__ import annotations

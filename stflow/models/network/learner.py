@@ -79,7 +79,7 @@ class Learner(ABC):
         with own_generators(device, entropy(seed, *names, "dropout")) as generators:
             with clock("preparation"):
                 if s.standardise_features and len(self.scaling.mean):
-                    self.scaling = Scaling.measured([slide.features[self.task.encoder] for slide in train])
+                    self.scaling = self.measured([slide.features[self.task.encoder] for slide in train])
                 generators["batches"] = torch_generator(seed, *names, "batches")
                 self.module.to(device)
                 self.prepare(train, device)
@@ -90,6 +90,10 @@ class Learner(ABC):
         fit.seconds |= clock.rounded()
         fit.facts["n_params"] = sum(p.numel() for p in self.module.parameters() if p.requires_grad)
         return fit
+
+    def measured(self, features: Sequence[np.ndarray]) -> Scaling:
+        """The scaling by (N, D) features of the training slides."""
+        return Scaling.measured(features)
 
     def features(self, slide: Slide) -> np.ndarray:
         """(N, D) float32 features as the network takes them."""

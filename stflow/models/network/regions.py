@@ -24,7 +24,7 @@ Batch = list[tuple[SpotSet, Tensor]]
 
 
 class SectionLearner(Learner):
-    """A `SectionNetwork` with its regions. Methods with other inputs, loss or answer override these three."""
+    """A `SectionNetwork` with its regions. Methods with other inputs, loss, answer or samples override these four."""
 
     method: SectionNetwork
 
@@ -41,6 +41,10 @@ class SectionLearner(Learner):
         """(N, G) predicted log1p counts of all spots of a slide."""
         answer: Tensor = self.module(section)
         return answer
+
+    def draw(self, places: Tensor, generator: torch.Generator, limit: int | None) -> Tensor:
+        """Rows of the spots of a training sample, of a slide with (N, 2) places, um; at most ``limit``."""
+        return draw_region(places, generator, limit)
 
     def problem(
         self, train: Sequence[Slide], select: Sequence[Slide], generator: torch.Generator, device: str
@@ -91,7 +95,7 @@ class RegionBatches:
             yield [self._region(*self.train[slide]) for slide in step.tolist()]
 
     def _region(self, section: SpotSet, expression: Tensor) -> tuple[SpotSet, Tensor]:
-        rows = draw_region(section.places, self.generator, self.limit)
+        rows = self.learner.draw(section.places, self.generator, self.limit)
         return section.region(rows), expression[rows.to(expression.device)]
 
     def loss(self, batch: Batch) -> Tensor:

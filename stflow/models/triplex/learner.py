@@ -1,4 +1,4 @@
-"""Training and prediction of TRIPLEX on frozen features."""
+"""Training and prediction of TRIPLEX: what both forms share, and the form on frozen features."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from stflow import tensors
 from stflow.data.slide import Slide
 from stflow.models.network.regions import SectionLearner
+from stflow.models.network.section import draw_region
 from stflow.models.triplex.geometry import make_geometry
 from stflow.models.triplex.network import FeatureTriplex, Section, distilled_loss
 
@@ -22,9 +23,20 @@ _AT_ONCE = 1024
 
 
 class TriplexLearner(SectionLearner):
-    """Regions with surroundings and grid, and the loss of four heads."""
+    """Base of the two."""
 
     method: Triplex
+
+    def draw(self, places: Tensor, generator: torch.Generator, limit: int | None) -> Tensor:
+        """A random region, or the slide as long as it fits in memory."""
+        if self.method.settings.sample == "slide" and (limit is None or limit >= len(places)):
+            return torch.arange(len(places))
+        return draw_region(places, generator, limit)
+
+
+class FeatureLearner(TriplexLearner):
+    """Spots with their features, the nearest spots and the grid."""
+
     module: FeatureTriplex
 
     def section(self, slide: Slide, device: str) -> SpotSet:

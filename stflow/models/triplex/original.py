@@ -55,7 +55,11 @@ class TileSection:
         """Only the spots ``rows``, (M,) int64 on the CPU, in that order."""
         here = rows.to(self.own.device)
         return replace(
-            self, own=self.own[here], places=self.places[rows], grid=self.grid.region(here), spots=self.spots[rows.numpy()]
+            self,
+            own=self.own[here],
+            places=self.places[rows],
+            grid=self.grid.region(here),
+            spots=self.spots[rows.numpy()],
         )
 
 
