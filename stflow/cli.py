@@ -177,6 +177,9 @@ def embed(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read tiles; 0: a thread does.")] = 0,
     device: Device = "auto",
     only_keep: Annotated[bool, typer.Option("--only-keep", help="Leave the files in .kept for a later job.")] = False,
+    image: Annotated[
+        list[Path] | None, typer.Option(help="Image of a slide, once a slide, for an encoder with +around.")
+    ] = None,
 ) -> None:
     """Turn the tiles of some slides into features; what an earlier, killed run has done is not done again."""
     from stflow.embedding.extract import make_features
@@ -194,6 +197,7 @@ def embed(
         workers=workers,
         device=device,
         only_keep=only_keep,
+        images=image or [],
     )
 
 

@@ -27,6 +27,7 @@ from stflow.config_sections import Benchmark, Embedding, Figures, Genes, Model, 
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
+from stflow.encoders.around import is_around
 from stflow.encoders.base import Weights
 from stflow.encoders.names import EncoderName
 from stflow.encoders.views import SUFFIX as VIEWS_SUFFIX
@@ -164,6 +165,7 @@ class _Config(Model):
             method, _, variant = row.partition("/")
             try:
                 names = self.encoders_of(method, variant or DEFAULT_VARIANT)
+                own = METHODS.get(method).own_encoders(self.settings_of(method, variant or DEFAULT_VARIANT))
             except (KeyError, ValidationError):
                 continue  # no such variant, or it does not fit: `_known_variants` tells
             for name in names:
@@ -171,6 +173,12 @@ class _Config(Model):
                     problems.append(
                         f"methods: {row} cannot use encoder {name!r}, eight features a tile: give it others under "
                         f"method_encoders.{row}"
+                    )
+                if is_around(name) != any(map(is_around, own)):
+                    problems.append(
+                        f"methods: {row} {'cannot use' if is_around(name) else 'needs +around for'} encoder {name!r}, "
+                        f"as it reads the features of {'one tile' if is_around(name) else '25 patches'} a spot: give "
+                        f"it others under method_encoders.{row}"
                     )
         if problems:
             raise ValueError("; ".join(problems))

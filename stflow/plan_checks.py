@@ -40,6 +40,14 @@ def refuse_unusable(plan: Plan) -> None:
             path = getattr(plan.config.genes_of(name), protocol)
             if path not in GENE_CHOICES and not Path(path).is_file():
                 problems.append(f"genes.{protocol} of benchmark {name}: no gene list at {path}")
+    problems += [
+        f"benchmarks.{name}: encoder {encoder!r} reads patches around the tiles from the slide's image, and tiles of "
+        f"format {plan.config.benchmarks[name].format} come ready, without one: leave out the encoder and the methods "
+        "that need it, or the benchmark"
+        for name, slide_format in plan.formats.items()
+        for encoder, parts in plan.encoders.names.items()
+        if parts.around and slide_format.tiles == "ready"
+    ]
     problems += _shared_roots(plan)
     figures = plan.config.figures
     problems += [

@@ -19,6 +19,7 @@ from stflow.encoders.names import EncoderName
 from stflow.errors import WeightsError
 from stflow.layout import TILES, Layout
 from stflow.models import METHODS
+from stflow.shell import relative
 
 if TYPE_CHECKING:
     from stflow.config import _Config
@@ -117,11 +118,12 @@ class EncoderPlan:
         name = next(name for name, slides in self.parts(encoder, benchmark).items() if slide in slides)
         return Layout(self.config.results).features_part(encoder, benchmark, name)
 
-    def options(self, encoder: str, benchmark: str, slides: Iterable[str]) -> str:
-        """What `stflow embed` is told, as words of the command line."""
+    def options(self, encoder: str, benchmark: str, slides: Iterable[str], images: Iterable[Path] = ()) -> str:
+        """What `stflow embed` is told, as words of the command line; ``images``: see `Plan.embedded_images`."""
         settings, weights = self.config.embedding, self.weights(encoder)
         words = ["--results", self.config.results, "--benchmark", benchmark, "--encoder", encoder]
         words += [word for slide in slides for word in ("--slide", slide)]
+        words += [word for image in images for word in ("--image", relative(image))]
         words += [] if weights is None else ["--weights", weights]
         words += [] if settings.batch_size is None else ["--batch-size", settings.batch_size]
         words += ["--precision", settings.precision, "--workers", self.workers(encoder)]

@@ -340,6 +340,12 @@ class Plan:
         below = self.encoders.names[encoder].tiles
         return self.feature_paths(below, benchmark, slides) if below else self.tile_paths(benchmark, slides)
 
+    def embedded_images(self, encoder: str, benchmark: str, slides: Iterable[str]) -> list[Path]:
+        """The image of each slide, for an encoder that reads it beside the tiles."""
+        if not self.encoders.names[encoder].around:
+            return []
+        return [self.image_files(benchmark, slide)[0] for slide in slides]
+
     def gene_choice(self, benchmark: str, protocol: str) -> str:
         """How the genes of a protocol are chosen: a word of `stflow.data.genes`."""
         choice = getattr(self.config.genes_of(benchmark), protocol)

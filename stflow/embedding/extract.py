@@ -12,14 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stflow.embedding.around_job import AroundJob
 from stflow.embedding.batch_size import CPU_BATCH
 from stflow.embedding.made_from import Made, machine, on_gpu
 from stflow.embedding.slide_job import SlideJob
 from stflow.embedding.tile_job import TileJob
+from stflow.encoders.around import Around
 from stflow.encoders.base import Encoder, SlideEncoder
 from stflow.encoders.create import create
 from stflow.encoders.names import EncoderName
-from stflow.errors import DataError
+from stflow.errors import ConfigError, DataError
 from stflow.layout import Layout
 
 
@@ -37,6 +39,7 @@ def make_features(
     workers: int,
     device: str,
     only_keep: bool = False,
+    images: Sequence[Path] = (),
 ) -> None:
     """Encode the tiles of some slides and write ``features/<encoder>/<benchmark>/<slide>.h5`` for each.
 
@@ -64,9 +67,13 @@ def make_features(
         auto, cpu or cuda.
     only_keep
         Leave the features files in ``.kept``, from where a later job puts each in its place.
+    images
+        The slides' images, one a slide, for an encoder with the variant ``around``; others read none.
 
     Raises
     ------
+    ConfigError
+        Such an encoder, and not an image a slide.
     DataError
         Slides that cannot be encoded, all of them named; `IntegrityError` if it is only one whose tiles are cut short,
         changed, or of other counts. The other slides are done all the same.
@@ -82,11 +89,19 @@ def make_features(
     model = create(encoder, device, precision, weights)
     batch = asked(model, batch_size)
     made = Made(encoder, model.weights_sha256, model.transform, precision, batch, machine(model, threads), code)
-    job: SlideJob | TileJob = (
-        SlideJob(layout, benchmark, model, made, name.tiles, only_keep)
-        if isinstance(model, SlideEncoder)
-        else TileJob(layout, benchmark, model, made, workers if model.uses_torch else 0, on_gpu(model), only_keep)
-    )
+    job: SlideJob | TileJob
+    if isinstance(model, SlideEncoder):
+        job = SlideJob(layout, benchmark, model, made, name.tiles, only_keep)
+    elif isinstance(model, Around):
+        if len(images) != len(slides):
+            raise ConfigError(
+                f"encoder {encoder} reads the slides' images: {len(images)} are given for {len(slides)} slides. Give "
+                "--image once a slide, in their order."
+            )
+        pictures = dict(zip(slides, images, strict=True))
+        job = AroundJob(layout, benchmark, model.inner, made, 0, on_gpu(model), only_keep, images=pictures)
+    else:
+        job = TileJob(layout, benchmark, model, made, workers if model.uses_torch else 0, on_gpu(model), only_keep)
     failures: list[DataError] = []
     for number, slide in enumerate(slides, 1):
         try:

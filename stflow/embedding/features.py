@@ -3,12 +3,13 @@
 features  (N, D) float32        coords  (N, 2) int64 top-left corners, level-0 px
 barcodes  (N, 1) UTF-8          centres (N, 2) float64 spot centres, level-0 px
 attrs: schema, encoder (with its variants), weights_sha256, transform, precision, batch_size, batch_asked, machine,
-       code, tiles_sha256, source_sha256, n_expected, features_sha256
+       code, tiles_sha256, source_sha256, n_expected, n_absent, features_sha256
 
 ``batch_size`` is the size of the batches that were encoded, ``batch_asked`` what was asked for (0: chosen from the
 device's memory); a slide encoder has no batches. ``machine`` is what last bits depend on beside these: processor,
 threads of a CPU, torch. ``code`` is a hash of the code, ``source_sha256`` for a slide encoder the hash of what it read:
-features, corners and um/px.
+features, corners and um/px; for the variant ``around`` that of the image and its tissue. ``n_absent`` counts the
+patches of that variant that lie off the slide or the tissue: their features, and no others, are NaN.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stflow.encoders.around import n_absent
 from stflow.errors import IntegrityError
 from stflow.h5 import create_h5
 from stflow.io import SCHEMA_VERSION, open_h5, sha256_array
@@ -65,6 +67,7 @@ def write_features(path: Path, table: Features) -> None:
             tiles_sha256=table.tiles_sha256,
             source_sha256=table.source_sha256,
             n_expected=len(table.barcodes),
+            n_absent=n_absent(table.features, table.encoder),
             features_sha256=sha256_array(np.asarray(table.features, dtype=np.float32)),
         )
 
@@ -96,12 +99,18 @@ def read_features(path: Path) -> Features:
         )
     if sha256_array(features) != attrs["features_sha256"]:
         raise IntegrityError(f"{path}: the features' hash is not the one recorded: delete it and run `embed` again.")
+    encoder = str(attrs["encoder"])
+    absent, promised = n_absent(features, encoder), int(attrs.get("n_absent", 0))
+    if absent != promised:
+        raise IntegrityError(
+            f"{path}: {absent} patches have no features, {promised} were promised: delete it and run `embed` again."
+        )
     return Features(
         features=features,
         barcodes=barcodes,
         coords=coords,
         centres=centres,
-        encoder=str(attrs["encoder"]),
+        encoder=encoder,
         weights_sha256=str(attrs["weights_sha256"]),
         transform=str(attrs["transform"]),
         precision=str(attrs["precision"]),

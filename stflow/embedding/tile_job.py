@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from stflow.device import is_out_of_memory
 from stflow.embedding.batch_size import CPU_BATCH, CudaMemory, HostMemory, Memory, fitting
-from stflow.embedding.batches import hash_tiles, read_blocks, read_tiles, worker_died
+from stflow.embedding.batches import Block, hash_tiles, read_blocks, read_tiles, worker_died
 from stflow.embedding.blocks import BlockFile, recorded_batch
 from stflow.embedding.kept import Kept
 from stflow.embedding.made_from import (
@@ -68,19 +69,31 @@ class TileJob:
             with about(what):
                 self.model.fit_slide(_sample(tiles, FIT_TILES))
         features, digest, batch_size = self._encode(kept, tiles, len(place.barcodes), what)
+        source = str(self.identity(tiles).get("source_sha256", ""))
         if recorded and recorded != digest:
             kept.blocks.unlink(missing_ok=True)
             raise IntegrityError(f"{tiles}: the tiles' hash is not the one recorded. Delete it and run `tile` again.")
         try:
-            require_finite(features, what, tiles)
+            self.require_whole(features, what, tiles)
         except IntegrityError:
             kept.blocks.unlink(missing_ok=True)  # they would be taken for good the next time
             raise
-        kept.write(table_of(features, place, self.made, tiles_sha256=digest, batch_size=batch_size))
+        kept.write(
+            table_of(features, place, self.made, tiles_sha256=digest, batch_size=batch_size, source_sha256=source)
+        )
+
+    def identity(self, tiles: Path) -> dict[str, Any]:
+        """What a slide's features depend on beside its tiles: attributes of `Features`."""
+        del tiles
+        return asdict(self.made)
+
+    def require_whole(self, features: np.ndarray, what: str, tiles: Path) -> None:
+        """Check a slide's features; see `require_finite`."""
+        require_finite(features, what, tiles)
 
     def _take_kept(self, kept: Kept, tiles: Path, place: Place) -> bool:
         """Put the features of an earlier run in their place, if they are of these tiles."""
-        table = kept.find(asdict(self.made))
+        table = kept.find(self.identity(tiles))
         if table is None:
             return False
         digest = hashlib.sha256()
@@ -95,11 +108,11 @@ class TileJob:
 
     def _encode(self, kept: Kept, tiles: Path, n: int, what: str) -> tuple[np.ndarray, str, int]:
         """(N, D) float32 features, the tiles' hash, and the size of the batches; halved while they do not fit."""
-        identity = asdict(self.made)
+        identity = self.identity(tiles)
         batch_size = recorded_batch(kept.blocks, identity) or self.batch_size or self._choose(tiles)
         while True:
             try:
-                features, digest = self._encode_in(batch_size, identity, kept.blocks, tiles, n, what)
+                features, digest = self.encode_in(batch_size, identity, kept.blocks, tiles, n, what)
             except (RuntimeError, MemoryError) as error:
                 if worker_died(error):
                     raise ResourceError(
@@ -121,34 +134,46 @@ class TileJob:
             batch_size //= 2
             print(f"embed {what}: out of memory, starts anew with {batch_size} tiles a batch", file=sys.stderr)
 
-    def _encode_in(
+    def encode_in(
         self, batch_size: int, identity: dict[str, Any], path: Path, tiles: Path, n: int, what: str
     ) -> tuple[np.ndarray, str]:
         """(N, D) float32 features and the tiles' hash, in batches of one size."""
         features = np.empty((n, self.model.dim), dtype=np.float32)
-        digest, progress = hashlib.sha256(), Progress(what, n)
+        digest = hashlib.sha256()
+        with BlockFile(path, identity, n, self.model.dim, batch_size) as blocks:
+            source = read_blocks(tiles, self.model.prepare, blocks, digest, workers=self.workers, cuda=self.cuda)
+            self.encode_blocks(source, blocks, features, what)
+        return features, digest.hexdigest()
+
+    def encode_blocks(
+        self, source: Generator[Block, None, None], blocks: BlockFile, out: np.ndarray, what: str
+    ) -> None:
+        """Encode what ``source`` gives, record it, and put it into (blocks.n, D) ``out``."""
+        progress = Progress(what, blocks.n)
         recording: Future[None] | None = None
         with (
-            BlockFile(path, identity, n, self.model.dim, batch_size) as blocks,
             ThreadPoolExecutor(1, "stflow-record") as recorder,  # the device does not wait for the disk
-            contextlib.closing(
-                read_blocks(tiles, self.model.prepare, blocks, digest, workers=self.workers, cuda=self.cuda)
-            ) as source,
+            contextlib.closing(source),
         ):
             for block in source:
                 made = block.features
                 if made is None:
                     made = self.model.encode(block.tiles)[: block.count]
                     require_shape(made, block.count, self.model)
+                    made = self.finished(made, block)
                     if recording:
                         recording.result()
                     recording = recorder.submit(blocks.add, block.tiles_sha256, made)
-                features[block.start : block.start + block.count] = made
+                out[block.start : block.start + block.count] = made
                 progress.add(block.count, earlier=block.features is not None)
             if recording:
                 recording.result()
         progress.finish()
-        return features, digest.hexdigest()
+
+    def finished(self, features: np.ndarray, block: Block) -> np.ndarray:
+        """(count, D) features of a block, as they are recorded."""
+        del block
+        return features
 
     def _choose(self, tiles: Path) -> int:
         tile = self.model.prepare(_sample(tiles, 1))

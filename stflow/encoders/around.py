@@ -56,3 +56,10 @@ def corners_around(corners_px: np.ndarray, side_px: int) -> np.ndarray:
 def is_around(encoder: str) -> bool:
     """Whether an encoder's name ends in this variant."""
     return encoder.endswith(SUFFIX)
+
+
+def n_absent(features: np.ndarray, encoder: str) -> int:
+    """Patches without features among (N, 25 D) of an encoder with this variant; 0 for any other."""
+    if not is_around(encoder) or not features.size:
+        return 0
+    return int(np.isnan(features.reshape(len(features) * N_CELLS, -1)).all(axis=1).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stflow.encoders.around import Around
 from stflow.encoders.base import Encoder
 from stflow.encoders.dihedral import Dihedral
 from stflow.encoders.names import DIHEDRAL, EncoderName
@@ -43,4 +44,6 @@ def create(name: str, device: str = "cpu", precision: str = "fp32", weights: Pat
     model = parsed.kind(where, precision, weights=weights, variants=parsed.own)
     if parsed.stain:
         model = STAIN_VARIANTS[parsed.stain](model)
-    return _SYMMETRIES[parsed.symmetries](model) if parsed.symmetries else model
+    if parsed.symmetries:
+        model = _SYMMETRIES[parsed.symmetries](model)
+    return Around(model) if parsed.around else model

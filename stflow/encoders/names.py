@@ -1,9 +1,10 @@
 """What an encoder is called in a configuration: ``<encoder>[+<variant>]...``, one folder of features each.
 
 ``uni`` is the encoder as published; ``gigapath+resize`` sets one of its own variants; ``uni+macenko`` normalises the
-stain first, ``uni+dihedral`` averages over the eight symmetries of a tile, ``uni+views`` keeps all eight. Variants
-stand in one order: the encoder's own, the stain, the symmetries. Of a slide encoder, what is not its own is its tile
-encoder's: ``gigapath_slide+macenko`` reads the features of ``gigapath+macenko``.
+stain first, ``uni+dihedral`` averages over the eight symmetries of a tile, ``uni+views`` keeps all eight, and
+``uni+around`` looks at the 5 x 5 patches around it. Variants stand in one order: the encoder's own, the stain, the
+symmetries, the patches. Of a slide encoder, what is not its own is its tile encoder's: ``gigapath_slide+macenko`` reads
+the features of ``gigapath+macenko``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import difflib
 from dataclasses import dataclass
 
 from stflow.encoders import ENCODERS
+from stflow.encoders.around import AROUND
 from stflow.encoders.base import Encoder
 from stflow.encoders.views import VIEWS
 from stflow.errors import RegistryError
@@ -40,6 +42,8 @@ class EncoderName:
     symmetries
         ``dihedral``: features are averaged over the symmetries; ``views``: all eight stand one after the other; or
         empty.
+    around
+        Whether it looks at the patches around a tile.
     tiles
         For a slide encoder the name of the encoder whose features it reads; else empty.
     """
@@ -49,6 +53,7 @@ class EncoderName:
     own: tuple[str, ...]
     stain: str
     symmetries: str
+    around: bool
     tiles: str
 
     @property
@@ -73,11 +78,12 @@ class EncoderName:
         if kind.tile_encoder:
             tiles = cls.parse("+".join([kind.tile_encoder, *rest])).text
             stain, symmetries, order = "", "", [*own, *rest]
-            if VIEWS in rest:
-                raise RegistryError(f"encoders: {text!r}: a slide encoder gives one feature a tile, not eight views.")
+            for name, what in ((VIEWS, "eight views"), (AROUND, "those of 25 patches")):
+                if name in rest:
+                    raise RegistryError(f"encoders: {text!r}: a slide encoder gives one feature a tile, not {what}.")
         else:
             tiles = ""
-            known = (*kind.variants, *STAINS, *SYMMETRIES)
+            known = (*kind.variants, *STAINS, *SYMMETRIES, AROUND)
             for name in rest:
                 if name not in known:
                     near = difflib.get_close_matches(name, known, n=1)
@@ -85,13 +91,13 @@ class EncoderName:
                     raise RegistryError(
                         f"encoders: {text!r}: {encoder} has no variant {name!r}; there are {', '.join(known)}.{hint}"
                     )
-            chosen = [[name for name in rest if name in names] for names in (STAINS, SYMMETRIES)]
-            for names in chosen:
+            chosen = [[name for name in rest if name in names] for names in (STAINS, SYMMETRIES, (AROUND,))]
+            for names in (*chosen, [name for name in rest if name in (VIEWS, AROUND)]):
                 if len(set(names)) > 1:
                     raise RegistryError(f"encoders: {text!r}: {' and '.join(names)} exclude each other. Choose one.")
-            stain, symmetries = (names[0] if names else "" for names in chosen)
-            order = [*own, *chosen[0], *chosen[1]]
+            stain, symmetries = (names[0] if names else "" for names in chosen[:2])
+            order = [name for names in (own, *chosen) for name in names]
         canonical = "+".join([encoder, *dict.fromkeys(order)])
         if text != canonical:
             raise RegistryError(f"encoders: write {text!r} as {canonical!r}, so that its features have one place.")
-        return cls(text, encoder, tuple(own), stain, symmetries, tiles)
+        return cls(text, encoder, tuple(own), stain, symmetries, AROUND in order, tiles)

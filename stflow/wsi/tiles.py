@@ -5,8 +5,8 @@
     thumbnail  (h, w, 3) uint8; attribute ``downsample``: level-0 px a thumbnail px
     mask       (h, w) uint8, 1 where there is tissue; attribute ``downsample``
     unreadable barcode (K,), coords (K, 2) of the tiles whose pixels are damaged; they are in none of the above
-    attrs: schema, slide, mpp, mpp_source, tile_um, tile_px, n_expected, n_off_slide, n_off_tissue, n_unreadable,
-           img_sha256, image_sha256
+    attrs: schema, slide, mpp, mpp_source, tile_um, tile_px, min_tissue, n_expected, n_off_slide, n_off_tissue,
+           n_unreadable, img_sha256, image_sha256
 
 ``coords`` and ``img`` carry hest-bench's attributes (patch_size_src, patch_size_target, downsample, pixel_size), so
 its tools read the file. Where a format's patches are cut already, the tiles file is a link to them, and all but
@@ -184,7 +184,7 @@ def cut_tiles(
             _write_thumbnail(handle, seen.picture, seen.downsample)
             _write_mask(handle, mask, seen.downsample)
             _write_attributes(handle, spots, grid, len(unreadable), tile_um, tile_px)
-            handle.attrs.update(img_sha256=digest, image_sha256=sha256_file(image_path))
+            handle.attrs.update(img_sha256=digest, image_sha256=sha256_file(image_path), min_tissue=min_tissue)
 
 
 def _require_tiles(grid: Grid, spots: Spots, image: SlideImage, mask: np.ndarray) -> None:

@@ -31,13 +31,17 @@ def test_names_are_read(text: str, parts: tuple) -> None:
         ("unii", "no 'unii'.*Did you mean 'uni'"),
         (
             "uni+makenko",
-            r"uni has no variant 'makenko'; there are macenko, reinhard, dihedral, views\. Did you mean 'macenko'",
+            r"uni has no variant 'makenko'; there are macenko, reinhard, dihedral, views, around\. "
+            r"Did you mean 'macenko'",
         ),
         ("uni+macenko+reinhard", "macenko and reinhard exclude each other"),
         ("uni+dihedral+macenko", r"write 'uni\+dihedral\+macenko' as 'uni\+macenko\+dihedral'"),
         ("uni+dihedral+dihedral", r"write .* as 'uni\+dihedral'"),
         ("uni+dihedral+views", "dihedral and views exclude each other"),
         ("gigapath_slide+views", "a slide encoder gives one feature a tile"),
+        ("uni+views+around", "views and around exclude each other"),
+        ("uni+around+macenko", r"write 'uni\+around\+macenko' as 'uni\+macenko\+around'"),
+        ("gigapath_slide+around", "a slide encoder gives one feature a tile, not those of 25 patches"),
         ("gigapath_slide+half", r"gigapath has no variant 'half'"),
         ("gigapath_slide+resize+normed", r"as 'gigapath_slide\+normed\+resize'"),
     ],
@@ -45,3 +49,9 @@ def test_names_are_read(text: str, parts: tuple) -> None:
 def test_mistakes_are_answered(text: str, message: str) -> None:
     with pytest.raises(RegistryError, match=message):
         EncoderName.parse(text)
+
+
+def test_patches_around_the_tile_come_last() -> None:
+    name = EncoderName.parse("ciga+half+reinhard+dihedral+around")
+    assert (name.own, name.stain, name.symmetries, name.around) == (("half",), "reinhard", "dihedral", True)
+    assert not EncoderName.parse("ciga+half").around

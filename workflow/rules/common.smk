@@ -105,14 +105,23 @@ def encoded_slides(wildcards):
 
 
 def embedding_inputs(wildcards):
-    """Tiles of the slides, or the features that a slide encoder reads in their place, and the encoder's weights."""
+    """Tiles of the slides, or the features that a slide encoder reads in their place; their images where the encoder
+    reads what lies around tiles; and the encoder's weights."""
     encoder, benchmark, slides = wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
     weights = PLAN.encoders.weights(encoder)
     return {
         "source": PLAN.encoded_from(encoder, benchmark, slides),
         "slides": PLAN.slide_paths(benchmark, slides),
+        "images": PLAN.embedded_images(encoder, benchmark, slides),
         "weights": [] if weights is None else [weights],
     }
+
+
+def embedding_options(wildcards):
+    """What a job that encodes slides is told."""
+    encoder, benchmark, slides = wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
+    images = PLAN.embedded_images(encoder, benchmark, slides)
+    return PLAN.encoders.options(encoder, benchmark, slides, images)
 
 
 def one_of(names):

@@ -21,9 +21,7 @@ rule embed:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=120,
     params:
-        options=lambda wildcards: PLAN.encoders.options(
-            wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
-        ),
+        options=embedding_options,
         threads=CONFIG.embedding.threads,
     message:
         "Embed the tiles of {wildcards.benchmark}/{wildcards.slide} with {wildcards.encoder}."
@@ -53,9 +51,7 @@ rule embed_part:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=480,
     params:
-        options=lambda wildcards: PLAN.encoders.options(
-            wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)
-        ),
+        options=embedding_options,
         slides=lambda wildcards: ", ".join(encoded_slides(wildcards)),
         threads=CONFIG.embedding.threads,
     message:
