@@ -239,13 +239,13 @@ def test_clamp_cuts_all_heads_off_at_zero() -> None:
 
 
 def made_slide(name: str, seed: int, side: int = 12) -> Slide:
-    """Gene A follows what is around a spot times what it is itself, B the spot alone; C is noise."""
+    """Gene A follows what is around a spot where the spot itself lets it, B the spot alone; C is noise."""
     rng = np.random.default_rng(seed)
     places = square(side)
     features = rng.normal(size=(side * side, 8)).astype(np.float32)
     grid = np.pad(features[:, 1].reshape(side, side), 1, mode="edge")
     around = sum(grid[1 + a : 1 + a + side, 1 + b : 1 + b + side] for a in (-1, 0, 1) for b in (-1, 0, 1)).ravel() / 3
-    level = np.column_stack([1.2 + 0.8 * np.sign(features[:, 0]) * around, 1 + features[:, 2], np.ones(side * side)])
+    level = np.column_stack([1 + 3 * (features[:, 0] > 0) * around, 1 + features[:, 2], np.ones(side * side)])
     counts = rng.poisson(np.exp(np.clip(level, -2, 4)))
     names = np.array([f"{name}-{spot}" for spot in range(side * side)], dtype=object)
     counts = sparse.csc_matrix(counts.astype(np.float32))
@@ -261,16 +261,16 @@ def correlation(predicted: np.ndarray, slide: Slide, gene: int) -> float:
 
 
 def test_it_learns_what_lies_around_a_spot() -> None:
-    train = [made_slide(f"T{seed}", seed, side=16) for seed in range(4)]
-    select, test = made_slide("S", 8, side=16), made_slide("X", 9, side=16)
-    net = method(hidden=32, epochs=30, regions_per_slide=4, learning_rate=3e-3, select_every=5, local_dropout=0.0)
+    train = [made_slide(f"T{seed}", seed) for seed in range(3)]
+    select, test = made_slide("S", 8), made_slide("X", 9)
+    net = method(epochs=15, regions_per_slide=3, learning_rate=5e-3, select_every=5, local_layers=1, local_dropout=0)
     net.fit(train, [select], seed=0)
     linear = Ridge(Ridge.Settings(), Task(GENES, "made", ("test",)))
     linear.fit(train, [], seed=0)
     ours, theirs = net.predict(test, seed=0), linear.predict(test, seed=0)
-    assert correlation(theirs, test, 0) < 0.2
-    assert correlation(ours, test, 0) > 0.4
-    assert correlation(ours, test, 1) > 0.5
+    assert correlation(theirs, test, 0) < 0.3
+    assert correlation(ours, test, 0) > 0.5
+    assert correlation(ours, test, 1) > 0.6
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
