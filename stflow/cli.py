@@ -15,6 +15,7 @@ import typer
 from stflow.cli_about import about_app
 from stflow.cli_options import BySlide, Device, Format, ManifestPath, Out, Results, Root, RunName, Threads, words
 from stflow.cli_report import figure_app, table_app
+from stflow.cli_search import search_app
 from stflow.errors import StflowError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(hub_app, name="hub")
 app.add_typer(table_app, name="table")
 app.add_typer(figure_app, name="figure")
 app.add_typer(about_app)
+app.add_typer(search_app, name="search")
 
 
 @source_app.command("demo-slide")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import yaml
@@ -23,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from stflow.config_search import Search
 from stflow.config_sections import Benchmark, Embedding, Figures, Genes, Model, Tiling, Training, refuse_unknown
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
@@ -36,6 +38,7 @@ from stflow.layout import TILES
 from stflow.models import METHODS
 from stflow.models.base import Settings
 from stflow.plugins import load as load_plugins
+from stflow.search.chosen import Chosen
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
@@ -118,6 +121,10 @@ class _Config(Model):
         description="method -> variant -> the settings that differ; beside the built-in variants, or in place of one",
     )
     figures: Figures = Field(default_factory=Figures, description="what is drawn")
+    search: Search = Field(default_factory=Search, description="settings that `snakemake search` tries")
+    searched: Path | None = Field(
+        None, description="settings that a search has chosen (`<results>/search/chosen.yaml`): all trainings take them"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -215,6 +222,28 @@ class _Config(Model):
             raise ValueError("; ".join(problems))
         return self
 
+    @model_validator(mode="after")
+    def _usable_search(self) -> _Config:
+        problems: list[str] = []
+        if "search" in self.model_fields_set:
+            known = [f"{benchmark}/{dataset}" for benchmark in self.benchmarks for dataset in self.datasets(benchmark)]
+            problems += self.search.problems(self.settings_of, self.encoders, known)
+        try:
+            chosen = Chosen.read(self.searched)
+        except ConfigError as error:
+            raise ValueError("; ".join([*problems, f"searched: {error}"])) from error
+        for where, method, settings in chosen:
+            if method not in METHODS.names():
+                problems.append(f"searched: {where}: no method {method!r}")
+                continue
+            try:
+                self.settings_of(method, chosen=settings)
+            except ValidationError as error:
+                problems += [f"searched: {where}.{line}" for line in _lines(error)]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
     def _problems_of(self, method: str, variant: str, where: str) -> list[str]:
         """What is wrong with the settings of a variant."""
         try:
@@ -225,10 +254,12 @@ class _Config(Model):
 
     # -- what the workflow asks ------------------------------------------------------------------------------
 
-    def settings_of(self, method: str, variant: str = DEFAULT_VARIANT) -> Settings:
-        """A method's settings with its variant's differences applied."""
+    def settings_of(
+        self, method: str, variant: str = DEFAULT_VARIANT, chosen: Mapping[str, Any] = MappingProxyType({})
+    ) -> Settings:
+        """A method's settings with those that a search chose, and then its variant's differences, in their place."""
         base: Settings = getattr(self.settings, method)  # type: ignore[attr-defined]
-        return type(base).model_validate({**base.model_dump(), **self.variants_of(method)[variant]})
+        return type(base).model_validate({**base.model_dump(), **chosen, **self.variants_of(method)[variant]})
 
     def variants_of(self, method: str) -> dict[str, Mapping[str, Any]]:
         """Every known variant of a method -> the settings that differ: default, the built-in ones, this file's own.

@@ -12,6 +12,9 @@ All paths hang below one results folder::
     audit/<benchmark>/<dataset>/<protocol>.json   what leaks in every fold
     runs/<run>/{model.safetensors, history.csv, run.json, predictions.h5ad}
     timings/<stage>/<run>.tsv                     wall time and memory of a job, as Snakemake saw them
+    search/<benchmark>/<dataset>/<encoder>/<method>/fold<n>/   trials and rankings of a search for settings
+    search/<benchmark>/<dataset>/<encoder>/<method>.json       candidates in order, and the choice
+    search/chosen.yaml                            the choices of all datasets
     metrics/<group>.parquet                       long: gene x slide x fold x seed x metric
     tables/, figures/, report.html
 """
@@ -144,6 +147,16 @@ class Layout:
 
     def figure(self, name: str, suffix: str) -> Path:
         return self.results / "figures" / f"{name}.{suffix}"
+
+    def search_fold(self, benchmark: str, dataset: str, encoder: str, method: str, fold: int | str) -> Path:
+        return self.results / "search" / benchmark / dataset / encoder / method / f"fold{fold}"
+
+    def search_choice(self, benchmark: str, dataset: str, encoder: str, method: str) -> Path:
+        return self.results / "search" / benchmark / dataset / encoder / f"{method}.json"
+
+    @property
+    def search_chosen(self) -> Path:
+        return self.results / "search" / "chosen.yaml"
 
     @property
     def hub_request(self) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stflow.layout import Group, Run
@@ -20,33 +22,42 @@ class RunOptions:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def settings_json(self, method: str, variant: str) -> str:
+    def settings_json(self, method: str, variant: str, chosen: Mapping[str, object] = MappingProxyType({})) -> str:
         """Settings that a training of one method and variant depends on, and nothing else: what may rerun it.
 
         Left out are those which matter only when the method predicts. A training that samples to choose its epoch
-        keeps those which it samples with, at its own values.
+        keeps those which it samples with, at its own values. ``chosen`` are those that a search chose.
         """
         cls = METHODS.get(method)
-        return self._plan.config.settings_of(method, variant).model_dump_json(exclude=set(cls.sampling - cls.selection))
+        settings = self._plan.config.settings_of(method, variant, chosen)
+        return settings.model_dump_json(exclude=set(cls.sampling - cls.selection))
 
-    def sampling_json(self, method: str, variant: str) -> str:
+    def sampling_json(self, method: str, variant: str, chosen: Mapping[str, object] = MappingProxyType({})) -> str:
         """Settings of one method and variant that matter when it predicts; they may differ from its model's."""
-        return self._plan.config.settings_of(method, variant).model_dump_json(include=set(METHODS.get(method).sampling))
+        settings = self._plan.config.settings_of(method, variant, chosen)
+        return settings.model_dump_json(include=set(METHODS.get(method).sampling))
+
+    def trained_json(self, method: str, variant: str, chosen: Mapping[str, object]) -> str:
+        """Settings of a trained model: variants that have the same may share it."""
+        settings = self._plan.config.settings_of(method, variant, chosen)
+        return settings.model_dump_json(exclude=set(METHODS.get(method).sampling))
 
     def training(self, run: Run) -> str:
         """What `stflow train` is told of a run beside its name, as words of the command line."""
         group = run.group
+        settings = self.settings_json(group.method, group.variant, self._plan.chosen.of(run))
         weights = self._plan.encoders.method_weights(group.method, group.variant)
         words = [word for path in weights for word in ("--weights", relative(path))]
-        return self._options(group, "--settings", self.settings_json(group.method, group.variant), *words)
+        return self.of_method(group, "--settings", settings, *words)
 
     def prediction(self, run: Run) -> str:
         """What `stflow predict` is told of a run beside its name, as words of the command line."""
         group = run.group
-        sampling = self.sampling_json(group.method, group.variant)
-        return self._options(group, "--settings", sampling, "--trained-as", self._plan.trained_as(run).group.variant)
+        sampling = self.sampling_json(group.method, group.variant, self._plan.chosen.of(run))
+        return self.of_method(group, "--settings", sampling, "--trained-as", self._plan.trained_as(run).group.variant)
 
-    def _options(self, group: Group, *words: str) -> str:
+    def of_method(self, group: Group, *words: str) -> str:
+        """``words`` and what every job of a group's method is told, as words of the command line."""
         device = self.device(METHODS.get(group.method))
         common = ("--manifest", self._plan.manifest(group.benchmark), *words, "--device", device)
         by_slide = self._plan.by_slide(group.benchmark)

@@ -36,6 +36,9 @@ STAGES: Mapping[str, str] = {
     "audit": "stflow.data.audit",
     "train": "stflow.training.train",
     "predict": "stflow.training.predict",
+    "search-trials": "stflow.search.trial",
+    "search-rank": "stflow.search.rank",
+    "search-choose": "stflow.search.choose",
     "evaluate": "stflow.evaluation.evaluate",
     "table1": "stflow.report.table1",
     "methods": "stflow.report.methods",
@@ -55,8 +58,17 @@ def stages(config: _Config) -> dict[str, tuple[str, ...]]:
     formats = {entry.format: FORMATS.module(entry.format) for entry in benchmarks}
     encoders = {name.text: ENCODERS.module(name.encoder) for name in _encoders(config)}
     methods = {name: METHODS.module(name) for name in _methods(config)}
-    called = {"counts": formats, "tile": formats, "embed": encoders, "train": methods, "predict": methods}
+    searched = {name: module for name, module in methods.items() if name in config.search.grids}
+    called = {
+        "counts": formats,
+        "tile": formats,
+        "embed": encoders,
+        "train": methods,
+        "predict": methods,
+        "search-trials": searched,
+    }
     unused = {"source-demo", "source-her2st"} - {f"source-{entry.source}" for entry in benchmarks}
+    unused |= set() if searched else {"search-rank", "search-choose"}
     found: dict[str, tuple[str, ...]] = {}
     for stage, module in STAGES.items():
         if stage in called:

@@ -27,7 +27,9 @@ from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
 from stflow.plan_encoders import EncoderPlan, refuse_missing_weights
 from stflow.plan_figures import FigurePlan
 from stflow.plan_options import RunOptions
+from stflow.plan_search import SearchPlan
 from stflow.provenance import write_if_changed
+from stflow.search.chosen import Chosen
 from stflow.shell import relative
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Plan:
         self.encoders = EncoderPlan(config, self._manifests)
         self.figures, self.options = FigurePlan(self), RunOptions(self)
         self._rows = self.encoders.rows(self.methods)
+        self.chosen, self.search = Chosen.read(config.searched), SearchPlan(self)
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
         refuse_unusable(self)
         refuse_incomplete_mirrors(self)
@@ -183,7 +186,11 @@ class Plan:
 
     def trained_as(self, run: Run) -> Run:
         """The run whose trained model predicts this one: itself, or a variant that differs only in its sampling."""
-        return run.of_variant(self._trained_as[run.group.method, run.group.variant])
+        own, shared = run.group.variant, self._trained_as[run.group.method, run.group.variant]
+        if own != shared and (chosen := self.chosen.of(run)):
+            trains = {self.options.trained_json(run.group.method, name, chosen) for name in (own, shared)}
+            shared = shared if len(trains) == 1 else own
+        return run.of_variant(shared)
 
     def trainings(self) -> list[Run]:
         """Every training that the configuration needs, each once."""

@@ -73,7 +73,11 @@ def run_of(wildcards):
 def training_inputs(wildcards):
     """Files of the slides that a training reads, and weights that it starts from. A clean one waits for the audit, which
     stops it if its fold leaks; that file is ancient, so that an audit which is made again trains nothing again."""
-    run = run_of(wildcards)
+    return inputs_of_training(run_of(wildcards))
+
+
+def inputs_of_training(run):
+    """The same, of a run."""
     slides = PLAN.learning_slides(run)
     return {
         "slides": PLAN.slide_paths(run.group.benchmark, slides),
