@@ -236,18 +236,19 @@ class _Config(Model):
             if method not in METHODS.names():
                 problems.append(f"searched: {where}: no method {method!r}")
                 continue
-            try:
-                self.settings_of(method, chosen=settings)
-            except ValidationError as error:
-                problems += [f"searched: {where}.{line}" for line in _lines(error)]
+            rows = [row.partition("/")[2] for row in self.methods if row.partition("/")[0] == method]
+            for variant in dict.fromkeys((DEFAULT_VARIANT, *filter(None, rows))):
+                problems += self._problems_of(method, variant, f"searched: {where} ({variant})", settings)
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _problems_of(self, method: str, variant: str, where: str) -> list[str]:
+    def _problems_of(
+        self, method: str, variant: str, where: str, chosen: Mapping[str, Any] = MappingProxyType({})
+    ) -> list[str]:
         """What is wrong with the settings of a variant."""
         try:
-            self.settings_of(method, variant)
+            self.settings_of(method, variant, chosen)
         except ValidationError as error:
             return [f"{where}.{line}" for line in _lines(error)]
         return []

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from stflow.config_sections import Model, unit
 from stflow.errors import RegistryError
 from stflow.models import METHODS
-from stflow.search.space import TIE, Grid, Scalar
+from stflow.search.space import MOST_JOBS, TIE, Grid, Scalar
 
 if TYPE_CHECKING:
     from stflow.models.base import Method, Settings
@@ -105,6 +105,8 @@ class Search(Model):
         for column, values in grid.items():
             if not values or len(set(map(str, values))) < len(values):
                 found.append(f"{column}: needs values, each once")
+            if len(values) > MOST_JOBS:
+                found.append(f"{column}: has {len(values)} values, {MOST_JOBS} at most")
             for value in values:
                 if not _VALUE.fullmatch(str(value)):
                     found.append(f"{column}: {value!r} cannot be part of a file's name")

@@ -49,6 +49,7 @@ def refuse_unusable(plan: Plan) -> None:
         if parts.around and slide_format.tiles == "ready"
     ]
     problems += _shared_roots(plan)
+    problems += plan.chosen.lacking(plan.folds)
     figures = plan.config.figures
     problems += [
         f"figures.histograms: no dataset {name!r} in this configuration; write benchmark/dataset"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from stflow.layout import Group, Run
 from stflow.models import METHODS
-from stflow.search.space import TIE, Rung, Space, per_job, rungs
+from stflow.search.space import MOST_JOBS, TIE, Rung, Space, per_job, rungs
 
 if TYPE_CHECKING:
     from snakemake.utils import Paramspace
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from stflow.workflow import Plan
 
 PROTOCOL = "clean"
-#: Jobs of one rung on one fold at most: their files are words of one command line.
-MOST_JOBS = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -103,23 +103,34 @@ class Chosen:
 
         A clean run takes the choice of its own fold, which has seen none of the fold's test slides. The paper protocol
         takes the dataset's one choice. An encoder that was not searched on takes the first one's choice.
-
-        Raises
-        ------
-        ConfigError
-            Each fold has a choice, but not this one.
         """
         entry = self._entry(run.group)
         if entry is None:
             return {}
         if run.group.protocol != "clean" or self.folds == "first":
             return entry.all_folds
-        if run.fold not in entry.folds:
-            raise ConfigError(
-                f"searched: no choice for fold {run.fold} of {run.group.benchmark}/{run.group.dataset}, which has "
-                "others: the split manifest has changed since. Run `snakemake search` again."
-            )
         return entry.folds[run.fold]
+
+    def lacking(self, folds: Mapping[tuple[str, str, str], Iterable[int]]) -> list[str]:
+        """Folds of searched datasets that have no choice, in words.
+
+        Parameters
+        ----------
+        folds
+            (benchmark, dataset, protocol) -> fold numbers that are run.
+        """
+        if self.folds == "first":
+            return []
+        return [
+            f"searched: {method}.{encoder}.{benchmark}/{dataset} has no choice for fold {fold}: the folds are others "
+            "than those of the search. Run `snakemake search` again"
+            for method, encoders in self.entries.items()
+            for encoder, datasets in encoders.items()
+            for benchmark, dataset, protocol in folds
+            if protocol == "clean" and (entry := datasets.get(f"{benchmark}/{dataset}"))
+            for fold in folds[benchmark, dataset, protocol]
+            if fold not in entry.folds
+        ]
 
     def _entry(self, group: Group) -> _Entry | None:
         encoders = self.entries.get(group.method, {})

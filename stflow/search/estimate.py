@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 
-#: Spots of a slide of which nothing is known yet; the median of hest-bench's is 2,200.
+#: Spots of a slide of which nothing is known yet; the median of STImage-1K4M's seven organs is 2,096.
 UNKNOWN_SPOTS = 2000
 #: Share of a slide that chooses the epoch where there is one training slide, and of training patients elsewhere.
 HELD_OUT = 0.2

@@ -14,6 +14,8 @@ Scalar = bool | int | float | str
 Grid = Mapping[str, Sequence[Scalar]]
 #: Between settings of one column.
 TIE = "+"
+#: Jobs of one rung on one fold at most: their files are words of one command line.
+MOST_JOBS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,14 @@ class Space:
         ]
 
     def outer(self, most: int) -> list[str]:
-        """The first columns, so many that at most ``most`` candidates share their values, but at least one column."""
+        """The first columns, so many that at most ``most`` candidates share their values.
+
+        At least one, and no more than give `MOST_JOBS` slices.
+        """
         columns, sizes = list(self.grid), [len(values) for values in self.grid.values()]
         n = next((n for n in range(1, len(columns)) if math.prod(sizes[n:]) <= most), len(columns))
+        while n > 1 and math.prod(sizes[:n]) > MOST_JOBS:
+            n -= 1
         return columns[:n]
 
     def slices(self, most: int) -> list[dict[str, Scalar]]:

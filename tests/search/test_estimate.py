@@ -1,0 +1,93 @@
+"""The estimate: its arithmetic, and what it takes its costs from."""
+
+from pathlib import Path
+
+import pytest
+
+from stflow.config import load
+from stflow.io import write_json
+from stflow.search.estimate import Cost, Load, _hours, cost_of, estimate, measured, spots_of
+from stflow.search.estimate import load as load_of
+from stflow.search.space import Rung, Space
+from stflow.workflow import Plan
+
+ROOT = Path(__file__).parents[2]
+
+
+def record(device: str = "cpu", status: str = "ok", epochs: int = 10, steps: float = 18.0) -> dict:
+    return {
+        "status": status,
+        "device": device,
+        "fit": {"epochs": epochs},
+        "seconds": steps + 2.0 + 5.0,
+        "seconds_by_phase": {"steps": steps, "selection": 2.0, "start-up": 0.5},
+        "spots": {"train": 800, "select": 200},
+    }
+
+
+def test_hours_are_trials_times_epochs_times_spots_and_the_start_of_each_job() -> None:
+    cost = Cost(spot_s=0.001, slide_s=0.5, start_s=36.0, source="")
+    loads = [Load(1000, 2), Load(3000, 4)]
+    space = Space({"heads": [1, 2]})
+    # An epoch over both folds: 4 s of spots, 3 s of slides.
+    assert _hours(cost, Rung(20, 9), 9, loads, 100, space) == pytest.approx((20 * 9 * 7 + 100 * 36) / 3600)
+
+
+def test_more_neighbours_cost_more() -> None:
+    cost = Cost(1.0, 0.0, 0.0, "", neighbours=8, neighbour_share=0.05)
+    assert cost.times([{"neighbours": 8}]) == cost.times([{"heads": 2}]) == 1.0
+    assert cost.times([{"neighbours": 4}, {"neighbours": 8}, {"neighbours": 25}]) == pytest.approx(1 + 0.05 * 13 / 3)
+
+
+def test_costs_are_the_median_of_finished_trainings_on_the_device() -> None:
+    records = [record(steps=18.0), record(steps=18.0), record(steps=98.0), record("cuda", steps=0.0)]
+    found = measured([*records, record(status="failed", steps=0.0)], "cpu")
+    assert found is not None
+    assert found.spot_s == pytest.approx(20.0 / (10 * 1000))
+    assert found.start_s == pytest.approx(5.0)
+    assert "3 finished trainings" in found.source
+    assert measured([record(status="failed"), record(epochs=0)], "cpu") is None
+
+
+def test_finished_trainings_go_before_what_is_known_and_a_gpu_before_the_cpu(tmp_path: Path) -> None:
+    known = cost_of(tmp_path, "stflow", ("cuda", "cpu"), regions=10)
+    assert known is not None
+    assert known.source.startswith("Assumed")
+    half = cost_of(tmp_path, "stflow", ("cuda",), regions=5)
+    assert half is not None
+    assert (half.spot_s, half.slide_s) == pytest.approx((known.spot_s / 2, known.slide_s / 2))
+    assert cost_of(tmp_path, "another", ("cuda", "cpu")) is None
+    path = tmp_path / "runs/b/D/e/stflow/default/clean/fold0/seed0/run.json"
+    write_json(path, record("cuda"))
+    found = cost_of(tmp_path, "stflow", ("cuda", "cpu"))
+    assert found is not None
+    assert found.source == "Measured: median of 1 finished trainings (cuda)."
+    assert found.neighbour_share == known.neighbour_share
+
+
+@pytest.fixture(scope="module")
+def paper() -> Plan:
+    return Plan(load(ROOT / "config" / "config.yaml"))
+
+
+def test_spots_are_those_of_the_training_and_select_slides(paper: Plan) -> None:
+    case = next(case for case in paper.search.cases() if case.dataset == "IDC")
+    fold = paper.folds["hest", "IDC", "clean"][0]
+    found = load_of(paper, case, 0)
+    assert found.spots == sum(spots_of(paper, "hest", "IDC", name) for name in (*fold.train, *fold.select))
+    assert found.slides == len(fold.train)
+    single = next(case for case in paper.search.cases() if case.dataset == "SKCM")
+    (slide,) = paper.folds["hest", "SKCM", "clean"][0].train
+    assert load_of(paper, single, 0).spots == spots_of(paper, "hest", "SKCM", slide)
+
+
+def test_the_paper_s_search_fits_a_week_of_eight_gpus_and_without_halving_it_does_not(paper: Plan) -> None:
+    text = estimate(paper, 8)
+    assert "972 candidates on 39 folds of 14 datasets" in text
+    lines = text.splitlines()
+    total = next(line for line in lines if line.endswith("on 8 GPU(s)"))
+    full = next(line for line in lines if "without halving" in line)
+    assert float(total.split(": ")[1].split(" days")[0]) < 7
+    assert float(full.split(", ")[-1].split(" days")[0]) > 7
+    trials = [int(line.split()[3].replace(",", "")) for line in lines if line.split()[0] in "0123"]
+    assert trials == [39 * n for n in (972, 324, 108, 36)]
