@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from stflow.workflow import Plan
 
 PROTOCOL = "clean"
+NOTHING_TO_SEARCH = (
+    "nothing to search: search.grids has none of the configuration's methods, or no dataset has folds of the clean "
+    "protocol. Add a grid, or clean to protocols."
+)
 
 
 @dataclass(frozen=True, slots=True)

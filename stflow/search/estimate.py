@@ -6,14 +6,17 @@ results folder, where there are some; else from `KNOWN`. Early stopping is left 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stflow.data.facts import slide_facts
-from stflow.io import read_json
+from stflow.errors import IntegrityError
+from stflow.io import open_h5, read_json
+from stflow.plan_search import NOTHING_TO_SEARCH
 from stflow.search.space import Rung, Scalar, Space
 
 if TYPE_CHECKING:
@@ -109,7 +112,7 @@ def estimate(plan: Plan, workers: int) -> str:
     """
     cases = plan.search.cases()
     if not cases:
-        return "Nothing to search: no method of the configuration has a grid, or no dataset leak-free folds."
+        return NOTHING_TO_SEARCH
     parts = []
     for method in plan.search.methods():
         parts.append("\n".join(_method(plan, [case for case in cases if case.method == method], workers)))
@@ -176,12 +179,10 @@ def load(plan: Plan, case: Case, fold: int) -> Load:
 
 
 def spots_of(plan: Plan, benchmark: str, dataset: str, slide: str) -> float:
-    """Spots of a slide: as its file says, or as published, or a guess."""
+    """Spots of a slide: as its file says, or as published, or a guess; a broken file is for its reader to tell."""
     path = plan.layout.slide(benchmark, slide)
     if path.is_file():
-        from stflow.io import open_h5
-
-        with open_h5(path) as handle:
+        with suppress(IntegrityError), open_h5(path) as handle:
             return int(handle["uns/stflow/n_spots"][()])
     facts = slide_facts(benchmark).get((dataset, slide))
     return facts.spots if facts is not None else UNKNOWN_SPOTS
@@ -190,7 +191,7 @@ def spots_of(plan: Plan, benchmark: str, dataset: str, slide: str) -> float:
 def cost_of(results: Path, method: str, devices: Iterable[Device], regions: int = 0) -> Cost | None:
     """What training a method costs: as finished trainings say, else as known, for the first device that has either."""
     wanted = list(devices)
-    records = [read_json(path) for path in sorted(results.glob(f"runs/*/*/*/{method}/*/*/*/*/run.json"))[:MOST_RECORDS]]
+    records = list(_records(results, method))
     for device in wanted:
         known = KNOWN.get((method, device))
         if (found := measured(records, device)) is not None:
@@ -202,19 +203,23 @@ def cost_of(results: Path, method: str, devices: Iterable[Device], regions: int 
     return None
 
 
-def measured(records: Iterable[dict[str, object]], device: Device) -> Cost | None:
+def _records(results: Path, method: str) -> Iterator[dict[str, Any]]:
+    """What finished trainings of a method have recorded; broken files are left out."""
+    for path in sorted(results.glob(f"runs/*/*/*/{method}/*/*/*/*/run.json"))[:MOST_RECORDS]:
+        with suppress(IntegrityError):
+            yield read_json(path)
+
+
+def measured(records: Iterable[Mapping[str, Any]], device: Device) -> Cost | None:
     """Median cost over records of finished trainings (run.json) on a device; None where there is none with epochs."""
     spot_s, start_s = [], []
     for record in records:
-        fit, seconds, spots = record["fit"], record["seconds_by_phase"], record["spots"]
-        assert isinstance(fit, dict)
-        assert isinstance(seconds, dict)
-        assert isinstance(spots, dict)
-        if record["status"] != "ok" or record["device"] != device or not fit.get("epochs"):
+        if record["status"] != "ok" or record["device"] != device or not record["fit"].get("epochs"):
             continue
+        seconds, spots = record["seconds_by_phase"], record["spots"]
         busy = seconds.get("steps", 0.0) + seconds.get("selection", 0.0)
-        spot_s.append(busy / (fit["epochs"] * (spots["train"] + spots["select"])))
-        start_s.append(max(float(str(record["seconds"])) - busy, 0.0))
+        spot_s.append(busy / (record["fit"]["epochs"] * (spots["train"] + spots["select"])))
+        start_s.append(max(record["seconds"] - busy, 0.0))
     if not spot_s:
         return None
     source = f"Measured: median of {len(spot_s)} finished trainings ({device})."

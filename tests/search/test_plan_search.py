@@ -12,10 +12,10 @@ from stflow.search.space import MOST_JOBS, Space
 from stflow.workflow import Plan
 
 ROWS = (
-    "dataset,slide,patient,protocol,fold,role\n"
-    "D,s1,p1,*,0,train\nD,s2,p2,*,0,train\nD,s3,p3,*,0,test\n"
-    "D,s3,p3,*,1,train\nD,s1,p1,*,1,train\nD,s2,p2,*,1,test\n"
-    "E,s4,p4,paper,0,train\nE,s5,p5,paper,0,test\n"
+    "dataset,slide,patient,protocol,fold,role,reason\n"
+    "D,s1,p1,*,0,train,\nD,s2,p2,*,0,train,\nD,s3,p3,*,0,test,\n"
+    "D,s3,p3,*,1,train,\nD,s1,p1,*,1,train,\nD,s2,p2,*,1,test,\n"
+    "E,s4,p4,paper,0,train,\nE,s5,p5,paper,0,test,\nE,,,clean,,none,nobody knows the patients\n"
 )
 GRID = {"learning_rate": [0.001, 0.0005], "dropout+attention_dropout": [0, 0.2, 0.5], "heads": [1, 2, 4, 8]}
 CASE = Case("lab", "D", "ciga", "stflow")
@@ -23,10 +23,7 @@ CASE = Case("lab", "D", "ciga", "stflow")
 
 def plan(tmp_path: Path, search: dict | None = None, **values: object) -> Plan:
     manifest = tmp_path / "lab.csv"
-    rows = [*ROWS.splitlines(), "E,,,clean,,none,nobody knows the patients"]
-    manifest.write_text(
-        "\n".join([f"{rows[0]},reason", *(row if row.count(",") == 6 else f"{row}," for row in rows[1:])])
-    )
+    manifest.write_text(ROWS)
     benchmark = {"root": str(tmp_path), "manifest": str(manifest)}
     base = {"benchmarks": {"lab": benchmark}, "encoders": ["ciga", "uni"], "methods": ["ridge", "stflow"], "seeds": [5]}
     return Plan(validate({**base, "search": {"grids": {"stflow": GRID}, **(search or {})}, **values}))

@@ -61,9 +61,10 @@ class Tree:
 
 
 class Planned:
-    """Jobs of a dry run: ``count`` a rule, and the messages of all jobs."""
+    """Jobs of a dry run: ``count`` a rule, the messages of all jobs, and all that was said."""
 
     def __init__(self, output: str) -> None:
+        self.output = output
         table = output.rpartition("Job stats:")[2].partition("\n\n")[0]
         self.count = Counter({name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
         del self.count["total"]

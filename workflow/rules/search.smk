@@ -12,8 +12,8 @@ SEARCH_CHOICE = PATHS.search_choice("{benchmark}", "{dataset}", "{encoder}", "{m
 # Told before anything starts, in a dry run too. Targets are not known to Snakemake yet while it reads this.
 if workflow.is_main_process and "search" in sys.argv:
     on_gpu = any(PLAN.options.gpus(METHODS.get(method)) for method in SEARCH.methods())
-    limit = workflow.global_resources.get("gpu") if on_gpu else workflow.resource_settings.cores
-    print(estimate(PLAN, limit or 8), file=sys.stderr, flush=True)
+    limit = workflow.global_resources.get("gpu" if on_gpu else "_cores")
+    print(estimate(PLAN, (limit and limit.value) or 8), file=sys.stderr, flush=True)
 
 
 def case_of(wildcards):
