@@ -50,7 +50,9 @@ class SearchPlan:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._search = plan.config.search
+        # Asked by every job of a method's rung.
         self.space, self.rungs, self.paramspace = cache(self._space), cache(self._rungs), cache(self._paramspace)
+        self.ordering, self._names, self._settings = cache(self._ordering), cache(self._job_names), cache(self._words)
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -129,14 +131,18 @@ class SearchPlan:
             return len(self.shares(method, rung))
         return len(self.space(method).slices(self._share(method, 0)))
 
+    def _job_names(self, method: str, rung: int) -> list[str]:
+        """Names of the files of a rung's jobs."""
+        if rung:
+            return [f"places{share}.json" for share in self.shares(method, rung)]
+        return [f"{pattern}.json" for pattern in self.paramspace(method).instance_patterns]
+
     # -- files -----------------------------------------------------------------------------------------------
 
     def trials(self, case: Case, fold: int, rung: int) -> list[Path]:
         """Files of a rung's trials."""
         folder = self._fold(case, fold) / f"rung{rung}"
-        if rung:
-            return [folder / f"places{share}.json" for share in self.shares(case.method, rung)]
-        return [folder / f"{pattern}.json" for pattern in self.paramspace(case.method).instance_patterns]
+        return [folder / name for name in self._names(case.method, rung)]
 
     def ranking(self, case: Case, fold: int, rung: int) -> Path:
         """The ranking after a rung."""
@@ -163,25 +169,28 @@ class SearchPlan:
 
     def training(self, case: Case, fold: int, rung: int) -> str:
         """What every job of a rung is told, as words of the command line."""
-        cls = METHODS.get(case.method)
-        columns = {name for column in self._search.grids[case.method] for name in column.split(TIE)}
-        epochs = self.rungs(case.method)[rung].epochs
-        left_out = columns | (cls.sampling - cls.selection) | (set() if epochs is None else {"epochs"})
-        settings = self._plan.config.settings_of(case.method).model_dump_json(exclude=left_out)
-        words = ["--settings", settings, *(() if epochs is None else ("--epochs", str(epochs)))]
-        return self._plan.options.of_method(self.run(case, fold).group, *words)
+        return self._plan.options.of_method(self.run(case, fold).group, *self._settings(case.method, rung))
+
+    def _words(self, method: str, rung: int) -> list[str]:
+        """Settings that candidates leave as they are, and the epochs of a rung."""
+        cls, epochs = METHODS.get(method), self.rungs(method)[rung].epochs
+        left_out = self._columns(method) | (cls.sampling - cls.selection) | (set() if epochs is None else {"epochs"})
+        settings = self._plan.config.settings_of(method).model_dump_json(exclude=left_out)
+        return ["--settings", settings, *(() if epochs is None else ("--epochs", str(epochs)))]
+
+    def _columns(self, method: str) -> set[str]:
+        """Settings that the grid sets."""
+        return {name for column in self._search.grids[method] for name in column.split(TIE)}
 
     def slice_grid(self, method: str, wildcards: Any) -> str:
         """The part of the grid that a job of the first rung trains, as JSON."""
         instance = self.paramspace(method).instance(wildcards)
         return json.dumps(self.space(method).slice_grid({name: _plain(value) for name, value in instance.items()}))
 
-    def ordering(self, method: str) -> str:
+    def _ordering(self, method: str) -> str:
         """What ranks equals: the whole grid and the configuration's own values, as words of the command line."""
-        grid = self._search.grids[method]
-        columns = {name for column in grid for name in column.split(TIE)}
-        base = self._plan.config.settings_of(method).model_dump_json(include=columns)
-        return shlex.join(["--grid", json.dumps(grid), "--base", base])
+        base = self._plan.config.settings_of(method).model_dump_json(include=self._columns(method))
+        return shlex.join(["--grid", json.dumps(self._search.grids[method]), "--base", base])
 
 
 def _plain(value: Any) -> object:
