@@ -161,7 +161,9 @@ def test_every_make_target_of_the_readme_exists() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
-@pytest.mark.parametrize("document", ["README.md", "config/README.md", "docs/data.md", "config/ablations.yaml"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "config/README.md", "docs/data.md", "docs/search.md", "config/ablations.yaml"]
+)
 def test_snakemake_takes_the_commands_of_the_documents_as_meant(document: str) -> None:
     """An option of several values swallows a target that follows it."""
     from snakemake.cli import get_argument_parser

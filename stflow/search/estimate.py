@@ -34,6 +34,14 @@ MOST_RECORDS = 300
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What one fold's trainings learn from."""
+
+    spots: float
+    slides: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What training a method costs on one worker: a GPU, or a core.
 
@@ -46,7 +54,7 @@ class Cost:
     source
         Where the numbers come from, in words.
     neighbours, neighbour_share
-        ``spot_s`` is for this many neighbours; one more adds this share of it.
+        ``spot_s`` is for this many neighbours; one more adds this share of it (processor time at 4, 8 and 25).
     regions
         Regions a slide and epoch that the numbers are for; 0 where the method has none.
     """
@@ -59,12 +67,12 @@ class Cost:
     neighbour_share: float = 0.0
     regions: int = 0
 
-    def epoch_s(self, spots: float, slides: float) -> float:
-        """Seconds of an epoch."""
-        return self.spot_s * spots + self.slide_s * slides
+    def epoch_s(self, fold: Load, candidates: Iterable[dict[str, Scalar]] = ({},)) -> float:
+        """Seconds of an epoch on one fold, the mean over candidates."""
+        return self.spot_s * fold.spots * self.times(candidates) + self.slide_s * fold.slides
 
     def times(self, candidates: Iterable[dict[str, Scalar]]) -> float:
-        """Mean of what candidates cost, in units of the settings that were measured."""
+        """Mean of what a spot costs candidates, in units of the settings that were measured."""
         asked = [float(settings.get("neighbours", self.neighbours)) for settings in candidates]
         return mean(max(1 + self.neighbour_share * (k - self.neighbours), 0.1) for k in asked)
 
@@ -75,29 +83,21 @@ KNOWN: Mapping[tuple[str, Device], Cost] = {
         spot_s=1.6e-3,  # 10 regions of N/2 spots on average, 0.16 ms a spot and step on two cores
         slide_s=0.0,
         start_s=7.0,
-        source="Measured on the CPU (docs/stflow.md, Speed).",
+        source="Measured on a CPU (docs/stflow.md, Speed).",
         neighbours=8,
-        neighbour_share=0.05,
+        neighbour_share=0.065,
         regions=10,
     ),
     ("stflow", "cuda"): Cost(
         spot_s=20e-6,
         slide_s=0.25,  # 10 steps of 25 ms, which starting some thousand kernels takes
         start_s=15.0,
-        source="Assumed for a GPU: no finished training on one was found.",
+        source="Assumed, not measured: there is no finished training on a GPU below the results folder yet.",
         neighbours=8,
-        neighbour_share=0.05,
+        neighbour_share=0.065,
         regions=10,
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one fold's trainings learn from."""
-
-    spots: float
-    slides: float
 
 
 def estimate(plan: Plan, workers: int) -> str:
@@ -155,13 +155,15 @@ def _method(plan: Plan, cases: list[Case], workers: int) -> Iterable[str]:
         n_jobs = full.candidates * len(folds)
         hours = _hours(cost, full, own, loads, n_jobs, search.space(method))
         yield f"  in full, without halving: {hours:,.0f} hours, {_days(hours, workers)} on {workers}"
-    yield f"  An epoch: {cost.spot_s * 1e6:.0f} us a spot and {cost.slide_s * 1e3:.0f} ms a slide; a job starts in "
-    yield f"  {cost.start_s:.0f} s. {cost.source} Early stopping is left out."
+    spot, slide = f"{cost.spot_s * 1e6:,.0f} us a spot", f"{cost.slide_s * 1e3:.0f} ms a slide"
+    yield f"  An epoch: {spot} and {slide}; the start of a job: {cost.start_s:.0f} s. Early stopping is left out."
+    yield f"  {cost.source}"
 
 
 def _hours(cost: Cost, rung: Rung, epochs: int, loads: list[Load], jobs: int, space: Space) -> float:
     """Hours of one worker for a rung on all folds."""
-    epoch_s = sum(cost.epoch_s(fold.spots, fold.slides) for fold in loads) * cost.times(space.candidates())
+    candidates = space.candidates()
+    epoch_s = sum(cost.epoch_s(fold, candidates) for fold in loads)
     return (rung.candidates * epochs * epoch_s + jobs * cost.start_s) / 3600
 
 

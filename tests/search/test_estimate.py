@@ -66,8 +66,9 @@ def test_finished_trainings_go_before_what_is_known_and_a_gpu_before_the_cpu(tmp
 
 
 @pytest.fixture(scope="module")
-def paper() -> Plan:
-    return Plan(load(ROOT / "config" / "config.yaml"))
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    config = load(ROOT / "config" / "config.yaml")
+    return Plan(config.model_copy(update={"results": tmp_path_factory.mktemp("results")}))
 
 
 def test_spots_are_those_of_the_training_and_select_slides(paper: Plan) -> None:
@@ -91,3 +92,9 @@ def test_the_paper_s_search_fits_a_week_of_eight_gpus_and_without_halving_it_doe
     assert float(full.split(", ")[-1].split(" days")[0]) > 7
     trials = [int(line.split()[3].replace(",", "")) for line in lines if line.split()[0] in "0123"]
     assert trials == [39 * n for n in (972, 324, 108, 36)]
+
+
+def test_the_guide_shows_what_is_printed(tmp_path: Path) -> None:
+    config = load(ROOT / "config" / "search.yaml").model_copy(update={"results": tmp_path})
+    text = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+    assert f"```\n{estimate(Plan(config), 8)}\n```" in text
