@@ -50,6 +50,9 @@ def test_a_clean_fold_takes_its_own_choice_and_the_paper_protocol_the_dataset_s(
 def test_an_encoder_that_was_not_searched_on_takes_the_first_one_s_choice(tmp_path: Path) -> None:
     lab = plan(tmp_path, {"stflow": {"classical": {"lab/D": ENTRY}}})
     assert heads(lab, run(encoder="efficientnet_lite0", fold=1)) == 8
+    own = {"all_folds": {}, "folds": {0: {}, 1: {"heads": 2}}}
+    lab = plan(tmp_path, {"stflow": {"classical": {"lab/D": ENTRY}, "efficientnet_lite0": {"lab/D": own}}})
+    assert heads(lab, run(encoder="efficientnet_lite0", fold=1)) == 2
 
 
 def test_a_dataset_or_method_that_was_not_searched_keeps_its_settings(tmp_path: Path) -> None:

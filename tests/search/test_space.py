@@ -36,6 +36,10 @@ def test_slices_share_out_all_candidates(most: int) -> None:
     assert len(parts) == math.prod(len(GRID[column]) for column in space.outer(most))
 
 
+def test_a_slice_is_as_large_as_is_allowed() -> None:
+    assert [len(Space(GRID).outer(most)) for most in (1, 2, 3, 5, 6, 12)] == [3, 3, 2, 2, 1, 1]
+
+
 def test_a_slice_takes_the_grid_s_own_values_back() -> None:
     """A table makes 0 of a column with 0.5 a 0.0, and a file's name makes it a text."""
     space = Space(GRID)
