@@ -56,7 +56,6 @@ def search_rank(
     out: Out,
     rung: Annotated[int, typer.Option(min=0, help="The rung.")],
     grid: Grid,
-    base: Annotated[str, typer.Option(help="JSON of the configuration's own values.")] = "{}",
     ranking: Annotated[Path | None, typer.Option(help="Ranking of the rung before.")] = None,
 ) -> None:
     """Put the candidates of one fold in order."""
@@ -64,17 +63,22 @@ def search_rank(
 
     from stflow.search.rank import rank_trials
 
-    rank_trials(trials, out, rung=rung, grid=json.loads(grid), base=json.loads(base), ranking=ranking)
+    rank_trials(trials, out, rung=rung, grid=json.loads(grid), ranking=ranking)
 
 
 @search_app.command("choose")
 def search_choose(
-    rankings: Annotated[list[Path], typer.Argument(help="Last ranking of each fold.")], out: Out, folds: Folds = "each"
+    rankings: Annotated[list[Path], typer.Argument(help="Last ranking of each fold.")],
+    out: Out,
+    folds: Folds = "each",
+    base: Annotated[str, typer.Option(help="JSON of the configuration's own values of what was searched.")] = "{}",
 ) -> None:
     """Choose settings for each fold, and for the dataset."""
+    import json
+
     from stflow.search.choose import choose
 
-    choose(rankings, out, folds=folds)
+    choose(rankings, out, folds=folds, base=json.loads(base))
 
 
 @search_app.command("write")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,7 +51,7 @@ class SearchPlan:
         self._search = plan.config.search
         # Asked by every job of a method's rung.
         self.space, self.rungs, self.paramspace = cache(self._space), cache(self._rungs), cache(self._paramspace)
-        self.ordering, self._names, self._settings = cache(self._ordering), cache(self._job_names), cache(self._words)
+        self._names, self._settings = cache(self._job_names), cache(self._words)
 
     # -- names -----------------------------------------------------------------------------------------------
 
@@ -187,10 +186,13 @@ class SearchPlan:
         instance = self.paramspace(method).instance(wildcards)
         return json.dumps(self.space(method).slice_grid({name: _plain(value) for name, value in instance.items()}))
 
-    def _ordering(self, method: str) -> str:
-        """What ranks equals: the whole grid and the configuration's own values, as words of the command line."""
-        base = self._plan.config.settings_of(method).model_dump_json(include=self._columns(method))
-        return shlex.join(["--grid", json.dumps(self._search.grids[method]), "--base", base])
+    def grid(self, method: str) -> str:
+        """The whole grid as JSON."""
+        return json.dumps(self._search.grids[method])
+
+    def base(self, method: str) -> str:
+        """The configuration's own values of what the grid sets, as JSON."""
+        return self._plan.config.settings_of(method).model_dump_json(include=self._columns(method))
 
 
 def _plain(value: Any) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ from stflow.errors import IntegrityError
 from stflow.io import SCHEMA_VERSION, read_json, write_json, write_text
 from stflow.layout import Run
 from stflow.search.chosen import to_yaml
-from stflow.search.space import key
+from stflow.search.rank import ordered
+from stflow.search.space import differs, key
 
 
-def choose(rankings: Sequence[Path], out: Path, *, folds: str) -> None:
+def choose(rankings: Sequence[Path], out: Path, *, folds: str, base: Mapping[str, object]) -> None:
     """Choose for each fold the candidate that leads its ranking, and for the dataset the one with the best mean place.
+
+    Equals stand in the grid's order, the configuration's own settings before the others.
 
     Parameters
     ----------
@@ -25,6 +28,8 @@ def choose(rankings: Sequence[Path], out: Path, *, folds: str) -> None:
         first, its place and score in each fold, and the epochs behind that score.
     folds
         ``each`` or ``first``: which folds these are.
+    base
+        The configuration's own values of the settings that are searched.
 
     Raises
     ------
@@ -32,9 +37,10 @@ def choose(rankings: Sequence[Path], out: Path, *, folds: str) -> None:
         The folds have ranked different candidates.
     """
     files = {Run.parse(file["run"]): file for file in map(read_json, rankings)}
+    trials = {run: ordered(file["trials"], base) for run, file in files.items()}
     rows: dict[str, dict[str, Any]] = {}
-    for run, file in files.items():
-        for place, trial in enumerate(file["trials"], start=1):
+    for run, ranked in trials.items():
+        for place, trial in enumerate(ranked, start=1):
             new = {"settings": trial["settings"], "order": trial["order"], "mean_place": 0.0, "folds": {}}
             told = {name: trial[name] for name in ("score", "best_epoch", "epochs", "rung", "reason")}
             rows.setdefault(key(trial["settings"]), new)["folds"][str(run.fold)] = {"place": place, **told}
@@ -43,7 +49,9 @@ def choose(rankings: Sequence[Path], out: Path, *, folds: str) -> None:
             where = out.with_suffix("")
             raise IntegrityError(f"{row['settings']} is not in the rankings of all folds: delete {where}, run again.")
         row["mean_place"] = sum(fold["place"] for fold in row["folds"].values()) / len(files)
-    candidates = sorted(rows.values(), key=lambda row: (row["mean_place"], row["order"]))
+    candidates = sorted(
+        rows.values(), key=lambda row: (row["mean_place"], differs(row["settings"], base), row["order"])
+    )
     group = next(iter(files)).group
     write_json(
         out,
@@ -56,7 +64,7 @@ def choose(rankings: Sequence[Path], out: Path, *, folds: str) -> None:
             "folds_searched": folds,
             "select_slides": {str(run.fold): file["slides"]["select"] for run, file in files.items()},
             "all_folds": candidates[0]["settings"],
-            "folds": {str(run.fold): file["trials"][0]["settings"] for run, file in files.items()},
+            "folds": {str(run.fold): ranked[0]["settings"] for run, ranked in trials.items()},
             "candidates": candidates,
         },
     )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stflow.errors import RunFailed
 from stflow.io import SCHEMA_VERSION, read_json, write_json
-from stflow.search.space import Grid, Space, key, order
+from stflow.search.space import Grid, Space, differs, key
 
 
-def rank_trials(
-    trials: Sequence[Path], out: Path, *, rung: int, grid: Grid, base: dict[str, object], ranking: Path | None = None
-) -> None:
+def rank_trials(trials: Sequence[Path], out: Path, *, rung: int, grid: Grid, ranking: Path | None = None) -> None:
     """Order all candidates by the last rung that they reached, and there by their score.
 
-    Equal scores stand in the grid's order, the configuration's own settings before the others. Candidates that failed
-    come last, whatever rung they reached.
+    Equal scores stand in the grid's order. Candidates that failed come last, whatever rung they reached. What the
+    configuration's own settings are has no part in it, so that changing them tries nothing again.
 
     Parameters
     ----------
@@ -27,8 +25,8 @@ def rank_trials(
         JSON file: ``trials`` in order, best first; no times, so that trials made again leave the same file.
     rung
         The rung, from 0.
-    grid, base
-        The whole grid, and the method's settings that candidates replace.
+    grid
+        The whole grid.
     ranking
         The ranking of the rung before.
 
@@ -37,7 +35,7 @@ def rank_trials(
     RunFailed
         No candidate has a score.
     """
-    place = order(Space(grid).candidates(), base)
+    place = {key(candidate): number for number, candidate in enumerate(Space(grid).candidates())}
     found: dict[str, dict[str, Any]] = {}
     if ranking is not None:
         found = {key(trial["settings"]): trial for trial in read_json(ranking)["trials"]}
@@ -57,10 +55,11 @@ def rank_trials(
     write_json(out, {"schema": SCHEMA_VERSION, **shared, "rung": rung, "trials": ranked})
 
 
-def ordered(trials: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trials, best first; see `rank_trials`."""
+def ordered(trials: Iterable[dict[str, Any]], base: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+    """Trials, best first; see `rank_trials`. With ``base`` its settings stand before their equals."""
 
-    def merit(trial: dict[str, Any]) -> tuple[bool, int, float, int]:
-        return trial["status"] == "failed", -trial["rung"], -(trial["score"] or 0.0), trial["order"]
+    def merit(trial: dict[str, Any]) -> tuple[bool, int, float, bool, int]:
+        other = base is not None and differs(trial["settings"], base)
+        return trial["status"] == "failed", -trial["rung"], -(trial["score"] or 0.0), other, trial["order"]
 
     return sorted(trials, key=merit)

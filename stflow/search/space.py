@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -89,11 +89,9 @@ def key(settings: Mapping[str, Scalar]) -> str:
     return json.dumps(plain, sort_keys=True)
 
 
-def order(candidates: Iterable[Mapping[str, Scalar]], base: Mapping[str, object]) -> dict[str, int]:
-    """Place of every candidate among equals: the configuration's own settings first, then as in the grid."""
-    ordered = list(candidates)
-    ordered.sort(key=lambda settings: any(base.get(name) != value for name, value in settings.items()))
-    return {key(settings): place for place, settings in enumerate(ordered)}
+def differs(settings: Mapping[str, Scalar], base: Mapping[str, object]) -> bool:
+    """Whether a candidate is another than the configuration's own settings."""
+    return any(base.get(name) != value for name, value in settings.items())
 
 
 @dataclass(frozen=True, slots=True)

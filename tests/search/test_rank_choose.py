@@ -47,7 +47,7 @@ def rank(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         paths = [trials_file(tmp_path / f"{name}{n}.json", scores, fold) for n, scores in enumerate(files)]
         out = tmp_path / f"{name}.json"
-        rank_trials(paths, out, rung=rung, grid=GRID, base=BASE, ranking=before)
+        rank_trials(paths, out, rung=rung, grid=GRID, ranking=before)
         return out
 
     return go
@@ -57,8 +57,26 @@ def test_the_best_score_leads_and_failures_come_last(rank: Callable[..., Path]) 
     assert rates(rank({1.0: 0.1, 2.0: None}, {3.0: 0.3, 4.0: -0.2})) == [3.0, 1.0, 4.0, 2.0]
 
 
-def test_equals_stand_in_the_grid_s_order_after_the_configuration_s_own(rank: Callable[..., Path]) -> None:
-    assert rates(rank({4.0: 0.5, 3.0: 0.5, 2.0: 0.5, 1.0: 0.5})) == [3.0, 1.0, 2.0, 4.0]
+def test_equals_stand_in_the_grid_s_order_and_the_choice_is_the_configuration_s_own(
+    rank: Callable[..., Path], tmp_path: Path
+) -> None:
+    ranking = rank({4.0: 0.5, 3.0: 0.5, 2.0: 0.5, 1.0: 0.4})
+    assert rates(ranking) == [2.0, 3.0, 4.0, 1.0]
+    for own, expected in ((3.0, [3.0, 2.0, 4.0, 1.0]), (1.0, [2.0, 3.0, 4.0, 1.0])):
+        choose([ranking], tmp_path / "m.json", folds="each", base={"rate": own})
+        found = read_json(tmp_path / "m.json")
+        assert found["all_folds"] == found["folds"]["0"] == {"rate": expected[0]}
+        assert [row["settings"]["rate"] for row in found["candidates"]] == expected
+
+
+def test_equal_mean_places_go_to_the_configuration_s_own(rank: Callable[..., Path], tmp_path: Path) -> None:
+    paths = [
+        rank({1.0: 0.4, 2.0: 0.3, 3.0: 0.2, 4.0: 0.1}, fold=0, name="zero"),
+        rank({2.0: 0.4, 1.0: 0.3, 3.0: 0.2, 4.0: 0.1}, fold=1, name="one"),
+    ]
+    for own, expected in ((2.0, 2.0), (1.0, 1.0), (3.0, 1.0)):
+        choose(paths, tmp_path / "m.json", folds="each", base={"rate": own})
+        assert read_json(tmp_path / "m.json")["all_folds"] == {"rate": expected}
 
 
 def test_who_trained_longer_stands_before_who_did_not_whatever_the_score(rank: Callable[..., Path]) -> None:
@@ -81,7 +99,7 @@ def test_times_are_in_no_ranking(tmp_path: Path) -> None:
     texts = []
     for seconds in (1.0, 2.0):
         path = trials_file(tmp_path / "t.json", {1.0: 0.1, 2.0: 0.2, 3.0: 0.0, 4.0: 0.4}, seconds=seconds)
-        rank_trials([path], tmp_path / "r.json", rung=0, grid=GRID, base=BASE)
+        rank_trials([path], tmp_path / "r.json", rung=0, grid=GRID)
         texts.append((tmp_path / "r.json").read_text())
     assert texts[0] == texts[1]
 
@@ -98,7 +116,7 @@ def rankings(rank: Callable[..., Path]) -> list[Path]:
 def test_each_fold_takes_its_own_best_and_the_dataset_the_best_mean_place(
     rankings: Sequence[Path], tmp_path: Path
 ) -> None:
-    choose(rankings, tmp_path / "m.json", folds="each")
+    choose(rankings, tmp_path / "m.json", folds="each", base=BASE)
     found = read_json(tmp_path / "m.json")
     assert found["folds"] == {"0": {"rate": 1.0}, "1": {"rate": 4.0}}
     assert found["all_folds"] == {"rate": 2.0}
@@ -112,14 +130,14 @@ def test_rankings_of_other_candidates_are_refused(rankings: Sequence[Path], tmp_
     values["trials"].pop()
     rankings[1].write_text(json.dumps(values))
     with pytest.raises(IntegrityError, match="is not in the rankings of all folds"):
-        choose(rankings, tmp_path / "m.json", folds="each")
+        choose(rankings, tmp_path / "m.json", folds="each", base=BASE)
 
 
 @pytest.mark.parametrize("folds", ["each", "first"])
 def test_what_is_written_is_read_back(rankings: Sequence[Path], tmp_path: Path, folds: str) -> None:
     from stflow.layout import Run
 
-    choose(rankings, tmp_path / "m.json", folds=folds)
+    choose(rankings, tmp_path / "m.json", folds=folds, base=BASE)
     write_chosen([tmp_path / "m.json"], tmp_path / "chosen.yaml", folds=folds)
     chosen = Chosen.read(tmp_path / "chosen.yaml")
     clean, paper = (

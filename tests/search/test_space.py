@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from stflow.config_search import PAPER_GRID
-from stflow.search.space import Rung, Space, key, order, per_job, rungs
+from stflow.search.space import Rung, Space, differs, key, per_job, rungs
 
 GRID = {"rate": [0.1, 0.01], "drop+attention_drop": [0, 0.5], "heads": [1, 2, 4]}
 
@@ -55,13 +55,10 @@ def test_equal_settings_have_one_key_whatever_their_type_and_order() -> None:
     assert key({"a": 1}) != key({"a": 2})
 
 
-def test_the_configuration_s_own_settings_stand_first_among_equals() -> None:
-    candidates = Space(GRID).candidates()
-    place = order(candidates, {"rate": 0.01, "drop": 0.5, "attention_drop": 0.5, "heads": 2, "other": 7})
-    own = {"rate": 0.01, "drop": 0.5, "attention_drop": 0.5, "heads": 2}
-    assert place[key(own)] == 0
-    rest = [candidate for candidate in candidates if candidate != own]
-    assert [place[key(candidate)] for candidate in rest] == list(range(1, 12))
+def test_a_candidate_with_the_configuration_s_own_values_differs_in_nothing() -> None:
+    base = {"rate": 0.01, "heads": 2, "other": 7}
+    assert not differs({"rate": 0.01, "heads": 2.0}, base)
+    assert differs({"rate": 0.01, "heads": 4}, base)
 
 
 def test_rungs_of_the_paper_s_search() -> None:

@@ -13,7 +13,7 @@ from stflow.errors import StflowError
 from stflow.layout import TILES, Group, Run
 from stflow.models import METHODS
 from stflow.plan_encoders import closed_encoders
-from stflow.plan_search import NOTHING_TO_SEARCH
+from stflow.plan_search import NOTHING_TO_SEARCH, Case
 from stflow.shell import asked_to_keep_going, comma, free_name, option, put_on_path, relative
 from stflow.stamps import config_record, recorded_not_run, stamp, write_stamps
 from stflow.plan_figures import BIOMARKER
@@ -41,6 +41,7 @@ except StflowError as error:
 validate(config, "../schemas/config.schema.json")
 
 PATHS = PLAN.layout
+SEARCH = PLAN.search
 RESULTS = CONFIG.results
 LOGS = RESULTS / "logs"
 TIMINGS = RESULTS / "timings"
@@ -87,6 +88,21 @@ def inputs_of_training(run):
         "weights": PLAN.encoders.method_weights(run.group.method, run.group.variant),
         "audit": [ancient(path) for path in PLAN.audits(run.group)],
     }
+
+
+def case_of(wildcards):
+    """The search that a job belongs to."""
+    return Case(wildcards.benchmark, wildcards.dataset, wildcards.encoder, wildcards.method)
+
+
+def searched_run(wildcards):
+    """The training that the candidates of a job stand in for."""
+    return SEARCH.run(case_of(wildcards), int(wildcards.fold))
+
+
+def trial_inputs(wildcards):
+    """What the trainings of a search's job read: the training and select slides of its fold, and no others."""
+    return inputs_of_training(searched_run(wildcards))
 
 
 def prediction_inputs(wildcards):

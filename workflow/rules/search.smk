@@ -2,10 +2,8 @@
 # A later rung trains the best of the rung before, which it reads from a ranking by place: how many go on is known
 # beforehand, so there are no checkpoints, and a dry run counts every job.
 
-from stflow.plan_search import Case
 from stflow.search.estimate import estimate
 
-SEARCH = PLAN.search
 SEARCH_FOLD = PATHS.search_fold("{benchmark}", "{dataset}", "{encoder}", "{method}", "{fold}")
 SEARCH_CHOICE = PATHS.search_choice("{benchmark}", "{dataset}", "{encoder}", "{method}")
 
@@ -14,26 +12,6 @@ if workflow.is_main_process and "search" in sys.argv:
     on_gpu = any(PLAN.options.gpus(METHODS.get(method)) for method in SEARCH.methods())
     limit = workflow.global_resources.get("gpu" if on_gpu else "_cores")
     print(estimate(PLAN, (limit and limit.value) or 8), file=sys.stderr, flush=True)
-
-
-def case_of(wildcards):
-    """The search that a job belongs to."""
-    return Case(wildcards.benchmark, wildcards.dataset, wildcards.encoder, wildcards.method)
-
-
-def searched_run(wildcards):
-    """The training that the candidates of a job stand in for."""
-    return SEARCH.run(case_of(wildcards), int(wildcards.fold))
-
-
-def trial_inputs(wildcards):
-    """What the trainings of a job read: the training and select slides of its fold, and no others."""
-    return inputs_of_training(searched_run(wildcards))
-
-
-def trial_options(rung):
-    """What the jobs of a rung are told."""
-    return lambda wildcards: SEARCH.training(case_of(wildcards), int(wildcards.fold), rung(wildcards))
 
 
 rule search_slice:
@@ -58,7 +36,7 @@ rule search_slice:
     params:
         results=constant(str(RESULTS)),
         run=lambda wildcards: str(searched_run(wildcards)),
-        options=trial_options(lambda wildcards: 0),
+        options=lambda wildcards: SEARCH.training(case_of(wildcards), int(wildcards.fold), 0),
         grid=lambda wildcards: SEARCH.slice_grid(wildcards.method, wildcards),
         fold=lambda wildcards: PLAN.describe(searched_run(wildcards)),
         threads=CONFIG.training.threads,
@@ -92,7 +70,7 @@ rule search_rung:
     params:
         results=constant(str(RESULTS)),
         run=lambda wildcards: str(searched_run(wildcards)),
-        options=trial_options(lambda wildcards: int(wildcards.rung)),
+        options=lambda wildcards: SEARCH.training(case_of(wildcards), int(wildcards.fold), int(wildcards.rung)),
         fold=lambda wildcards: PLAN.describe(searched_run(wildcards)),
         threads=CONFIG.training.threads,
     message:
@@ -120,13 +98,13 @@ rule search_ranking:
         mem_mb=1000,
         runtime=10,
     params:
-        ordering=lambda wildcards: SEARCH.ordering(wildcards.method),
+        grid=lambda wildcards: SEARCH.grid(wildcards.method),
         ranking=lambda wildcards, input: option("--ranking", *input.get("ranking", [])),
     message:
         "Rank the candidates of {wildcards.method} on fold {wildcards.fold} of {wildcards.benchmark}/{wildcards.dataset}"
         " after rung {wildcards.rung}."
     shell:
-        "stflow search rank {input.trials:q} --rung {wildcards.rung} {params.ordering} {params.ranking}"
+        "stflow search rank {input.trials:q} --rung {wildcards.rung} --grid {params.grid:q} {params.ranking}"
         " --out {output:q} > {log:q} 2>&1"
 
 
@@ -146,10 +124,11 @@ rule search_choice:
         runtime=10,
     params:
         folds=CONFIG.search.folds,
+        base=lambda wildcards: SEARCH.base(wildcards.method),
     message:
         "Choose settings of {wildcards.method} for {wildcards.benchmark}/{wildcards.dataset}, {wildcards.encoder}."
     shell:
-        "stflow search choose {input.rankings:q} --folds {params.folds} --out {output:q} > {log:q} 2>&1"
+        "stflow search choose {input.rankings:q} --folds {params.folds} --base {params.base:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule search:
