@@ -9,14 +9,13 @@ METHODS: Registry = Registry(
     {
         "mean": "stflow.models.mean:Mean",
         "ridge": "stflow.models.ridge:Ridge",
+        "knn": "stflow.models.knn:KNN",
+        "mlp": "stflow.models.mlp:MLP",
         "random_forest": "stflow.models.random_forest:RandomForest",
         "stnet": "stflow.models.stnet:STNet",
         "bleep": "stflow.models.bleep:BLEEP",
-        "stflow": "stflow.models.stflow:STFlow",
         "histogene": "stflow.models.histogene:HisToGene",
-        "knn": "stflow.models.knn:KNN",
-        "mlp": "stflow.models.mlp:MLP",
-
         "triplex": "stflow.models.triplex:Triplex",
+        "stflow": "stflow.models.stflow:STFlow",
     },
 )

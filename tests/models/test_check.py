@@ -21,7 +21,6 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     "stflow": {"prior": "zero"},
     # A small network is checked as well as a large one.
     "histogene": {"patch_px": 8, "hidden": 16, "heads": 2},
-
     "triplex": {"hidden": 32, "fusion_heads": 4, "whole_heads": 4, "local_heads": 4},
 }
 
