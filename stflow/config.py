@@ -24,16 +24,27 @@ from pydantic import (
     model_validator,
 )
 
+from stflow.config_errors import lines, problems_of_encoder
 from stflow.config_search import Search
-from stflow.config_sections import Benchmark, Embedding, Figures, Genes, Model, Tiling, Training, refuse_unknown
+from stflow.config_sections import (
+    PAPER_METHOD_ENCODERS,
+    PAPER_METHODS,
+    Benchmark,
+    Embedding,
+    Figures,
+    Genes,
+    Model,
+    Tiling,
+    Training,
+    refuse_unknown,
+)
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
 from stflow.encoders.around import is_around
 from stflow.encoders.base import Weights
-from stflow.encoders.names import EncoderName
 from stflow.encoders.views import SUFFIX as VIEWS_SUFFIX
-from stflow.errors import ConfigError, RegistryError, SplitError
+from stflow.errors import ConfigError, SplitError
 from stflow.layout import TILES
 from stflow.models import METHODS
 from stflow.models.base import Settings
@@ -43,10 +54,6 @@ from stflow.search.chosen import Chosen
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
 DEFAULT_VARIANT = "default"
-#: Which encoders the paper runs a method on; the cheap rows are compared on the one that most of its tables use.
-PAPER_METHOD_ENCODERS: Mapping[str, tuple[str, ...]] = {
-    "stflow": ("ciga", "uni", "gigapath"),
-}
 #: What a variant may be called: it is a folder of the results, and a word of the command line's lists.
 VARIANT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 
@@ -100,7 +107,7 @@ class _Config(Model):
         description="encoder -> why it is left out, which the tables tell; --keep-going adds those with closed weights",
     )
     methods: list[str] = Field(
-        default_factory=lambda: ["mean", "ridge", "random_forest", "stflow"],
+        default_factory=lambda: list(PAPER_METHODS),
         min_length=1,
         description="methods to run, in the tables' order: `method` or `method/variant` (`stflow list variants`)",
     )
@@ -136,7 +143,7 @@ class _Config(Model):
     @field_validator("encoders")
     @classmethod
     def _known_encoders(cls, names: list[str]) -> list[str]:
-        if problems := [problem for name in names for problem in _problems_of_encoder(name)]:
+        if problems := [problem for name in names for problem in problems_of_encoder(name)]:
             raise ValueError(" ".join(problems))
         return names
 
@@ -165,7 +172,7 @@ class _Config(Model):
             method, _, variant = row.partition("/")
             if method not in METHODS.names() or (variant and variant not in self.variants_of(method)):
                 problems.append(f"method_encoders: no method or variant {row!r}")
-            problems += [f"method_encoders.{row}: {line}" for name in names for line in _problems_of_encoder(name)]
+            problems += [f"method_encoders.{row}: {line}" for name in names for line in problems_of_encoder(name)]
             if not names:
                 problems.append(f"method_encoders.{row}: names no encoder; leave it out to take all of `encoders`")
         for row in () if problems else self.methods:
@@ -250,7 +257,7 @@ class _Config(Model):
         try:
             self.settings_of(method, variant, chosen)
         except ValidationError as error:
-            return [f"{where}.{line}" for line in _lines(error)]
+            return [f"{where}.{line}" for line in lines(error)]
         return []
 
     # -- what the workflow asks ------------------------------------------------------------------------------
@@ -345,15 +352,6 @@ class _Config(Model):
         return self.data_root / repositories()[entry.repository].folder
 
 
-def _problems_of_encoder(name: str) -> list[str]:
-    """Why there is no such encoder, if there is none."""
-    try:
-        EncoderName.parse(name)
-    except RegistryError as error:
-        return [str(error)]
-    return []
-
-
 def _config_model() -> type[_Config]:
     """The model with the settings of every method that is registered by now."""
     return _config_model_of(_settings_model(tuple(METHODS.names())))
@@ -387,9 +385,9 @@ def validate(values: Mapping[str, Any], where: str = "configuration") -> _Config
     try:
         return _config_model().model_validate(values)
     except ValidationError as error:
-        lines = "\n".join(f"  - {line}" for line in _lines(error))
+        told = "\n".join(f"  - {line}" for line in lines(error))
         raise ConfigError(
-            f"{where} has {error.error_count()} problem(s):\n{lines}\n"
+            f"{where} has {error.error_count()} problem(s):\n{told}\n"
             "Every key is listed in config/README.md with its type, default and unit."
         ) from error
 
@@ -412,25 +410,3 @@ def load(path: Path | str) -> _Config:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")
     return validate(values, str(path))
-
-
-def _lines(error: ValidationError) -> list[str]:
-    lines = []
-    for item in error.errors():
-        where = ".".join(map(str, item["loc"])) or "(whole file)"
-        if item["type"] == "extra_forbidden":
-            hint = _nearest_key(item["loc"])
-            lines.append(f"{where}: unknown key.{hint}")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            got = "" if item["type"] == "value_error" else f" (got {item['input']!r})"
-            lines.append(f"{where}: {message}{got}")
-    return lines
-
-
-def _nearest_key(loc: tuple[str | int, ...]) -> str:
-    from stflow.config_files import walk
-
-    known = {path.split(".")[-1] for path, _ in walk(_config_model().model_json_schema())}
-    near = difflib.get_close_matches(str(loc[-1]), sorted(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

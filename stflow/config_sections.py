@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,6 +49,20 @@ def _leak_free_choice(value: str) -> str:
 
 GeneChoice = Annotated[str, AfterValidator(_gene_choice)]
 CleanGeneChoice = Annotated[str, AfterValidator(_gene_choice), AfterValidator(_leak_free_choice)]
+
+
+#: The cheap rows, then the paper's methods in the order of its table 1, where the forest has a column an encoder.
+PAPER_METHODS = (
+    *("mean", "ridge", "ridge/alpha_cv", "ridge/smoothed", "ridge/neighbours", "knn", "mlp"),
+    *("random_forest", "stnet", "stnet/finetuned", "bleep", "histogene", "triplex", "stflow"),
+)
+
+#: Which of the paper's encoders a method runs on, where not on all four: those of tables 3 and 12, and for rows that
+#: the paper does not have the one of its main results.
+PAPER_METHOD_ENCODERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("bleep", "triplex", "stflow"), ("ciga", "uni", "gigapath")),
+    **dict.fromkeys(("ridge/alpha_cv", "ridge/smoothed", "ridge/neighbours", "knn", "mlp"), ("uni",)),
+}
 
 
 class Genes(Model):

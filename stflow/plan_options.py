@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from stflow.config import DEFAULT_VARIANT
 from stflow.layout import Group, Run
 from stflow.models import METHODS
 from stflow.shell import relative
@@ -21,6 +22,15 @@ class RunOptions:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+
+    def columns(self) -> str:
+        """Methods with their encoders, run or not, as the tables' commands take them: ``ridge@uni,stflow@uni``."""
+        rows = [row.removesuffix(f"/{DEFAULT_VARIANT}") for row in self._plan.config.methods]
+        return ",".join(
+            f"{row}@{encoder}"
+            for row, pair in zip(rows, self._plan.methods, strict=True)
+            for encoder in self._plan.config.encoders_of(*pair)
+        )
 
     def settings_json(self, method: str, variant: str, chosen: Mapping[str, object] = MappingProxyType({})) -> str:
         """Settings that a training of one method and variant depends on, and nothing else: what may rerun it.
@@ -46,15 +56,18 @@ class RunOptions:
         """What `stflow train` is told of a run beside its name, as words of the command line."""
         group = run.group
         settings = self.settings_json(group.method, group.variant, self._plan.chosen.of(run))
-        weights = self._plan.encoders.method_weights(group.method, group.variant)
-        words = [word for path in weights for word in ("--weights", relative(path))]
-        return self.of_method(group, "--settings", settings, *words)
+        return self.of_method(group, "--settings", settings, *self.weights(group))
 
     def prediction(self, run: Run) -> str:
         """What `stflow predict` is told of a run beside its name, as words of the command line."""
         group = run.group
         sampling = self.sampling_json(group.method, group.variant, self._plan.chosen.of(run))
         return self.of_method(group, "--settings", sampling, "--trained-as", self._plan.trained_as(run).group.variant)
+
+    def weights(self, group: Group) -> list[str]:
+        """The words that name the published weights which a training starts from; none for most methods."""
+        paths = self._plan.encoders.method_weights(group.method, group.variant)
+        return [word for path in paths for word in ("--weights", relative(path))]
 
     def of_method(self, group: Group, *words: str) -> str:
         """``words`` and what every job of a group's method is told, as words of the command line."""

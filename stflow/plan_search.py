@@ -168,7 +168,8 @@ class SearchPlan:
 
     def training(self, case: Case, fold: int, rung: int) -> str:
         """What every job of a rung is told, as words of the command line."""
-        return self._plan.options.of_method(self.run(case, fold).group, *self._settings(case.method, rung))
+        group, options = self.run(case, fold).group, self._plan.options
+        return options.of_method(group, *self._settings(case.method, rung), *options.weights(group))
 
     def _words(self, method: str, rung: int) -> list[str]:
         """Settings that candidates leave as they are, and the epochs of a rung."""

@@ -107,15 +107,6 @@ class Plan:
         pairs = [entry.partition("/") for entry in self.config.methods]
         return [(method, variant or DEFAULT_VARIANT) for method, _, variant in pairs]
 
-    def columns(self) -> str:
-        """Methods with their encoders, run or not, as the tables' commands take them: ``ridge@uni,stflow@uni``."""
-        rows = [row.removesuffix(f"/{DEFAULT_VARIANT}") for row in self.config.methods]
-        return ",".join(
-            f"{row}@{encoder}"
-            for row, pair in zip(rows, self.methods, strict=True)
-            for encoder in self.config.encoders_of(*pair)
-        )
-
     def variants(self) -> list[str]:
         """Names of the variants that are trained or predicted, each once."""
         return list(dict.fromkeys((*(variant for _, variant in self.methods), *self._trained_as.values())))

@@ -26,7 +26,7 @@ class Column:
     encoder: str
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Column:
+    def of(cls, row: Mapping[Any, Any]) -> Column:
         """Of a row with these three names."""
         return cls(str(row["method"]), str(row["variant"]), str(row["encoder"]))
 

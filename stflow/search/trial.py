@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def train_trials(
     first: int = 0,
     count: int = 0,
     epochs: int | None = None,
+    weights: Path | None = None,
     threads: int = 1,
     device: str = "auto",
     by_slide: bool = False,
@@ -52,7 +54,7 @@ def train_trials(
 
     Parameters
     ----------
-    results, run, manifest, threads, device, by_slide
+    results, run, manifest, weights, threads, device, by_slide
         As of `stflow.training.train.train_run`.
     settings
         Settings of the method as JSON, which the candidates' values replace.
@@ -75,10 +77,13 @@ def train_trials(
     start = time.monotonic()
     set_threads(threads)
     inputs = Inputs.of(results, run, manifest, by_slide=by_slide)
+    inputs = replace(inputs, task=replace(inputs.task, weights=weights))
     cls: type[Method] = METHODS.get(inputs.run.group.method)
     candidates = _candidates(grid, ranking, first, count)
     where = resolve(device) if cls.needs_gpu else "cpu"
-    train, select = inputs.roles(selects=cls.selects)
+    base = {**_parsed(settings), **({} if epochs is None else {"epochs": epochs})}
+    reads_tiles = any(_reads_tiles(cls, {**base, **candidate}) for candidate, _ in candidates)
+    train, select = inputs.roles(selects=cls.selects, tiles=reads_tiles)
     shared = {
         "run": str(inputs.run),
         "select_by": inputs.fold.select_by,
@@ -104,7 +109,6 @@ def train_trials(
     )
     kept = out.with_name(f"{out.name}.kept")
     done = _kept(kept, fingerprint)
-    base = {**_parsed(settings), **({} if epochs is None else {"epochs": epochs})}
     for number, (candidate, reason) in enumerate(candidates, start=1):
         if key(candidate) not in done:
             trial = (
@@ -120,6 +124,14 @@ def train_trials(
     seconds = round(time.monotonic() - start, 3)
     write_json(out, {"schema": SCHEMA_VERSION, **shared, "epochs": epochs, "seconds": seconds, "trials": trials})
     kept.unlink(missing_ok=True)
+
+
+def _reads_tiles(cls: type[Method], settings: Mapping[str, object]) -> bool:
+    """Whether the method reads tiles with these settings; False for those that it refuses, which fail in their turn."""
+    try:
+        return cls.reads_tiles(cls.Settings.model_validate(settings))
+    except ValidationError:
+        return False
 
 
 def _train(

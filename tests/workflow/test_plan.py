@@ -221,7 +221,7 @@ def test_a_method_runs_on_its_own_encoders_on_those_given_it_or_on_all(tmp_path:
         ("tiles", "mean", "default"),
     ]
     assert lab.encoders.run == ["classical", "efficientnet_lite0", "resnet50"]
-    assert lab.columns() == (
+    assert lab.options.columns() == (
         "mean@tiles,ridge@classical,ridge@efficientnet_lite0,stflow@resnet50,stflow/wo_fm@classical"
     )
 

@@ -24,7 +24,7 @@ rule table1:
         mem_mb=4000,
         runtime=10,
     params:
-        methods=PLAN.columns(),
+        methods=PLAN.options.columns(),
         splits=lambda wildcards, input: option("--splits", *input.splits),
         not_run=NOT_RUN,
     message:
@@ -82,7 +82,7 @@ rule methods:
         runtime=10,
     params:
         results=constant(str(RESULTS)),
-        methods=PLAN.columns(),
+        methods=PLAN.options.columns(),
         not_run=NOT_RUN,
     message:
         "Write the table of methods."
@@ -138,7 +138,7 @@ rule gene_group_table:
         mem_mb=4000,
         runtime=10,
     params:
-        methods=PLAN.columns(),
+        methods=PLAN.options.columns(),
         not_run=NOT_RUN,
     message:
         "Score the groups of genes of {wildcards.benchmark}."
@@ -194,7 +194,7 @@ rule calibration:
         mem_mb=4000,
         runtime=10,
     params:
-        methods=PLAN.columns(),
+        methods=PLAN.options.columns(),
         not_run=NOT_RUN,
     message:
         "Write the table of calibration."
