@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -16,7 +17,7 @@ from stflow.data.slide import Slide
 from stflow.errors import ConfigError, IntegrityError
 from stflow.evaluation.predictions import read_predictions
 from stflow.io import read_json, sha256_file
-from stflow.layout import Layout
+from stflow.layout import TILES, Layout
 from stflow.models.base import Fit, Method
 from stflow.models.stflow import STFlow
 from stflow.training.predict import predict_run
@@ -305,3 +306,26 @@ def test_a_loss_that_diverges_fails_the_run(
     assert record["status"] == "failed"
     assert "Lower learning_rate" in record["reason"]
     assert predictions(results, run).uns["stflow"]["status"] == "failed"
+
+
+def test_a_network_that_is_trained_on_tiles_needs_no_features(
+    results: Path, manifest: Path, run_name: Callable[..., str], train: Callable[..., dict],
+    predict: Callable[..., None], slides: dict[str, Slide],
+) -> None:  # fmt: skip
+    layout = Layout(results)
+    for name, slide in slides.items():
+        path = layout.tiles("made", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as handle:
+            handle["img"] = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+            handle["barcode"] = [[barcode] for barcode in slide.barcodes[::8]]  # a spot without a tile is left out
+    run = run_name("stnet", variant="finetuned").replace("/enc/", f"/{TILES}/")
+    settings = {"backbone": "finetuned", "initial": "random", "epochs": 1, "batch_spots": 4}
+    record = train(run, json.dumps(settings))
+    predict(run)
+    assert record["status"] == "ok"
+    assert record["weights_sha256"] is None
+    assert record["fit"]["steps"] == 2
+    found = predictions(results, run)
+    assert found.uns["stflow"]["status"] == "ok"
+    assert found.X.shape == (8, 5)
