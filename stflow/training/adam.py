@@ -26,6 +26,9 @@ class FlatAdam:
         (P,) running means of the gradient and of its square.
     steps
         Steps taken.
+    norms
+        Sum of the gradients' norms before clipping, of all steps so far. A norm that overflows scales its gradient to
+        nothing, and the loss stays a number: what is not finite shows here.
     """
 
     def __init__(self, module: nn.Module, learning_rate: float, clip_norm: float) -> None:
@@ -35,6 +38,7 @@ class FlatAdam:
         self.values = torch.zeros(sum(sizes), dtype=like.dtype, device=like.device)
         self.gradient, self.first, self.second = (torch.zeros_like(self.values) for _ in range(3))
         self.learning_rate, self.clip_norm, self.steps = learning_rate, clip_norm, 0
+        self.norms = torch.zeros((), dtype=like.dtype, device=like.device)
         start = 0
         for parameter, size in zip(parameters, sizes, strict=True):
             place = slice(start, start + parameter.numel())
@@ -51,7 +55,9 @@ class FlatAdam:
     def step(self) -> None:
         """Clip the gradient to ``clip_norm`` and move the parameters."""
         gradient = self.gradient
-        gradient *= (self.clip_norm / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp(max=1.0)
+        norm = torch.linalg.vector_norm(gradient)
+        self.norms += norm
+        gradient *= (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
         self.steps += 1
         self.first.lerp_(gradient, 1 - BETA_1)
         self.second.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)

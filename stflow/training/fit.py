@@ -189,13 +189,17 @@ class _Training:
             self.adam.step()
             losses.append(loss.detach())
         if not losses and self.backed_off > backed_off:
-            return (
-                self._steps()
-            )  # few steps an epoch, and none fitted: again with smaller ones, until the smallest fails
+            # Few steps an epoch, and none fitted: again with smaller ones, until the smallest fails.
+            return self._steps()
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
             raise RunFailed(
                 f"the loss became {mean} in epoch {self.epoch}. Lower learning_rate, or standardise the features."
+            )
+        if not math.isfinite(float(self.adam.norms)):
+            raise RunFailed(
+                f"a gradient in epoch {self.epoch} was too large for a number, and nothing is learned from it. "
+                "Standardise the features, or lower learning_rate."
             )
         return mean
 

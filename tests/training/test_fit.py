@@ -107,6 +107,13 @@ def test_a_loss_that_is_not_finite_fails_the_run() -> None:
         run(Line(module, [0.1]), schedule(1))
 
 
+def test_a_gradient_that_overflows_fails_the_run_though_the_loss_is_a_number() -> None:
+    problem = Line(nn.Linear(1, 1), [0.1])
+    problem.loss = lambda batch: problem.module.weight.sum() * 1e30  # its square is no number of float32
+    with pytest.raises(RunFailed, match=r"a gradient in epoch 1 was too large for a number"):
+        run(problem, schedule(1))
+
+
 def test_other_errors_are_raised() -> None:
     problem = Line(nn.Linear(2, 1), [0.1])
     with pytest.raises(RuntimeError, match="shapes"):
