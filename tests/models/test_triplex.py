@@ -306,7 +306,7 @@ def test_out_of_memory_makes_regions_smaller_and_is_recorded(monkeypatch: pytest
 
     monkeypatch.setattr(FeatureLearner, "loss", loss)
     slide = made_slide("T", 0, side=24)
-    fit = method(epochs=1, regions_per_slide=8, sample="slide").fit([slide], [], seed=0)
+    fit = method(epochs=1, regions_per_slide=8, sample="section").fit([slide], [], seed=0)
     assert fit.facts["out_of_memory"] == 1
     assert fit.facts["spots_limit"] == 288
     assert sizes[0] == 576

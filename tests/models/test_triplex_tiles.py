@@ -57,7 +57,7 @@ def test_the_variant_reads_tiles_and_patches_and_the_method_itself_features() ->
 
 def test_it_passes_the_checks_of_every_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Triplex, "own_encoders", classmethod(lambda cls, s: (ENCODER,)))
-    outcomes = check_method("triplex", {**TINY, "sample": "slide", "standardise_features": True})
+    outcomes = check_method("triplex", {**TINY, "sample": "section", "standardise_features": True})
     assert len(outcomes) == len(CHECKS)
     assert [f"{outcome.check}: {outcome.problem}" for outcome in outcomes if outcome.problem] == []
 
@@ -76,7 +76,7 @@ def test_a_step_reads_few_tiles_and_sees_the_whole_slide(slides: list[Slide], mo
 
     monkeypatch.setattr(TileImages, "read", reads)
     monkeypatch.setattr(TileTriplex, "whole", whole)
-    method(sample="slide", regions_per_slide=3).fit(slides[:1], [], seed=0)
+    method(sample="section", regions_per_slide=3).fit(slides[:1], [], seed=0)
     assert seen == [81] * 3
     assert [len(rows) for rows in read] == [8] * 3
     assert len(np.unique(np.concatenate(read))) > 16, "other spots at every step"

@@ -348,3 +348,39 @@ def test_weights_come_from_a_mirror_where_one_is_given(tmp_path: Path) -> None:
     left_out = {"encoders": ["uni", "classical"], "not_run": {"uni": "no access yet"}}
     lab = plan(tmp_path, TWO_FOLDS, methods=["ridge"], weights_root=str(tmp_path / "weights"), **left_out)
     assert {group.encoder for group in lab.groups()} == {"classical"}
+
+
+def test_patches_around_tiles_are_read_from_the_slides_images(tmp_path: Path) -> None:
+    manifest = tmp_path / "lab.csv"
+    manifest.write_text(HEADER + TWO_FOLDS)
+    benchmark = {"root": str(tmp_path), "manifest": str(manifest), "format": "hest"}
+    lab = Plan(validate({"benchmarks": {"lab": benchmark}, "methods": ["triplex/original"]}))
+    assert {group.encoder for group in lab.groups()} == {"ciga+around"}
+    assert lab.encoded_from("ciga+around", "lab", ["s1"]) == lab.tile_paths("lab", ["s1"])
+    images = lab.embedded_images("ciga+around", "lab", ["s1", "s2"])
+    assert images == [tmp_path / "wsis" / "s1.tif", tmp_path / "wsis" / "s2.tif"]
+    words = shlex.split(lab.encoders.options("ciga+around", "lab", ["s1", "s2"], images))
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--image"] == [relative(path) for path in images]
+    assert lab.method_tile_paths(lab.groups()[0], ["s1"]) == lab.tile_paths("lab", ["s1"])
+    wanted = {item.files: item.encoders for item in lab.downloads()}
+    assert {"ciga+around", "triplex/original"} <= set(wanted[("tenpercent_resnet18.ckpt",)])
+    plain = plan(tmp_path, TWO_FOLDS, encoders=["classical"], methods=["triplex"])
+    assert plain.embedded_images("classical", "lab", ["s1"]) == []
+
+
+def test_patches_around_tiles_that_came_without_an_image_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'ciga\+around' reads patches .* format hest_bench come ready"):
+        plan(tmp_path, TWO_FOLDS, methods=["triplex/original"])
+
+
+@pytest.mark.parametrize(
+    ("row", "encoder", "words"),
+    [
+        ("ridge", "classical+around", r"ridge cannot use encoder 'classical\+around'"),
+        ("triplex", "classical+around", r"triplex cannot use encoder 'classical\+around'"),
+        ("triplex/original", "classical", r"triplex/original needs \+around for encoder 'classical'"),
+    ],
+)
+def test_only_a_method_that_looks_at_patches_gets_them(tmp_path: Path, row: str, encoder: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        plan(tmp_path, TWO_FOLDS, methods=[row], method_encoders={row: [encoder]})

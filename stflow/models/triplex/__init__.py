@@ -64,10 +64,10 @@ class TriplexSettings(RegionTraining):
         description="cut the outputs of all heads off at 0, in training too, as the public code does since April 2025",
     )
 
-    sample: Literal["region", "slide"] = Field(
+    sample: Literal["region", "section"] = Field(
         "region",
-        description="what the branch of the whole section sees in a training step; region: a random region, as STFlow; "
-        "slide: all of the slide, as the public code",
+        description="what the branch of the whole section sees in a training step; region: a random contiguous region, "
+        "as for every method here; section: all of it, as in the public code",
     )
     batch_spots: int = Field(
         128,
@@ -101,7 +101,7 @@ _ORIGINAL: Mapping[str, object] = {
     "local_heads": 16,
     "local_mlp": 1.0,
     "local_dropout": 0.3,
-    "sample": "slide",
+    "sample": "section",
     "learning_rate": 1e-4,
 }
 

@@ -28,8 +28,8 @@ class TriplexLearner(SectionLearner):
     method: Triplex
 
     def draw(self, places: Tensor, generator: torch.Generator, limit: int | None) -> Tensor:
-        """A random region, or the slide as long as it fits in memory."""
-        if self.method.settings.sample == "slide" and (limit is None or limit >= len(places)):
+        """A random region, or the section as long as it fits in memory."""
+        if self.method.settings.sample == "section" and (limit is None or limit >= len(places)):
             return torch.arange(len(places))
         return draw_region(places, generator, limit)
 

@@ -1,7 +1,7 @@
 """Training and prediction of the original form of TRIPLEX.
 
-A step is one slide (or region): the branch of the whole section sees all its spots, the other two and the loss at most
-``batch_spots`` of them, drawn at random, whose tiles are turned and mirrored at random.
+A step is one section (or region): the branch of the whole section sees all its spots, the other two and the loss at
+most ``batch_spots`` of them, drawn at random, whose tiles are turned and mirrored at random.
 """
 
 from __future__ import annotations
