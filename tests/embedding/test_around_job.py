@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from stflow.cli import main
 from stflow.embedding.features import read_features
 from stflow.encoders.around import CENTRE, N_CELLS, corners_around
 from stflow.errors import ConfigError, IntegrityError
@@ -186,3 +187,10 @@ def test_tiles_that_came_without_an_image_are_refused(bench: Any, image: Path, c
         del handle.attrs["image_sha256"], handle["mask"]
     with pytest.raises(IntegrityError, match="lacks image_sha256, mask"):
         bench.embed(encoder=NAME, images=[image])
+
+
+def test_the_command_takes_an_image_a_slide(bench: Any, image: Path, cells: np.ndarray) -> None:
+    bench.kept(encoder=NAME).unlink()
+    words = ["--results", bench.results, "--benchmark", "B", "--slide", "S1", "--encoder", NAME, "--image", image]
+    main(["embed", *map(str, words), "--device", "cpu"])
+    np.testing.assert_array_equal(bench.features(encoder=NAME).features, cells.reshape(len(cells), -1))

@@ -47,7 +47,7 @@ def test_the_variant_reads_tiles_and_patches_and_the_method_itself_features() ->
     assert Triplex.reads_tiles(original)
     assert Triplex.own_encoders(original) == ("ciga+around",)
     assert Triplex.initial_weights(original) == Ciga.weights
-    assert Triplex.n_params(original, N_CELLS * 512, 250) == 29_294_296
+    assert Triplex.n_params(original, 512, 250) == 29_294_296
     plain = TriplexSettings()
     assert not Triplex.reads_tiles(plain)
     assert Triplex.own_encoders(plain) == ()

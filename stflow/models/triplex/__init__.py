@@ -145,6 +145,13 @@ class Triplex(SectionNetwork):
 
         return FeatureTriplex(self.settings, n_features, n_genes)
 
+    @classmethod
+    def n_params(cls, settings: SettingsBase, n_features: int, n_genes: int) -> int | None:
+        """Trainable parameters; of the form that reads tiles, ``n_features`` is the size of one patch's features."""
+        from stflow.encoders.around import N_CELLS
+
+        return super().n_params(settings, n_features * (N_CELLS if _on_tiles(settings) else 1), n_genes)
+
     def learner(self, n_features: int, seed: int) -> Learner:
         """Regions or slides, with what lies around their spots."""
         from stflow.models.triplex.learner import FeatureLearner
