@@ -54,6 +54,11 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def get_threads() -> int:
+    """Threads that a library without its own count may use: those of `set_threads`, else the environment's or all."""
+    return int(os.environ.get(_THREAD_VARIABLES[0], "").partition(",")[0] or os.cpu_count() or 1)
+
+
 def keep_freed_memory() -> None:
     """Let the C library reuse freed blocks of up to a gigabyte instead of giving them back to the system.
 

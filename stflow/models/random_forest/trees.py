@@ -1,0 +1,77 @@
+"""Grown trees as plain arrays: what a model file holds, and prediction from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from stflow.device import get_threads
+from stflow.models.random_forest import kernels
+
+
+class Tree(NamedTuple):
+    """One tree in preorder: the left child of a node is the next row.
+
+    feature
+        (nodes,) int16 feature tested; -1 at a leaf.
+    cut
+        (nodes,) uint8: go left if the spot's bin is <= cut.
+    next
+        (nodes,) int32: row of the right child; at a leaf, its row in ``value``.
+    value
+        (leaves,) float32 mean of the leaf's spots.
+    """
+
+    feature: np.ndarray
+    cut: np.ndarray
+    next: np.ndarray
+    value: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trees:
+    """All trees of all genes: the arrays of `Tree` one after the other, nine bytes a node."""
+
+    roots: np.ndarray  # (G, trees) int64 first row of each tree in feature, cut and next
+    leaves: np.ndarray  # (G, trees) int64 first row of each tree in value
+    feature: np.ndarray
+    cut: np.ndarray
+    next: np.ndarray
+    value: np.ndarray
+
+    @classmethod
+    def of(cls, forests: Sequence[Sequence[Tree]]) -> Trees:
+        """Join G forests of equally many trees."""
+        trees = [tree for forest in forests for tree in forest]
+        shape = (len(forests), -1)
+        sizes = np.array([[len(tree.feature), len(tree.value)] for tree in trees], dtype=np.int64)
+        first = np.cumsum(sizes, axis=0) - sizes
+        joined = (np.concatenate(arrays) for arrays in zip(*trees, strict=True))
+        return cls(first[:, 0].reshape(shape), first[:, 1].reshape(shape), *joined)
+
+    @property
+    def nodes_per_tree(self) -> float:
+        """Mean number of nodes, leaves among them."""
+        return len(self.feature) / self.roots.size
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def predict(self, bins: np.ndarray) -> np.ndarray:
+        """(N, G) float32 mean over each gene's trees for (N, D) uint8 bins; threads share the spots."""
+        total = np.zeros((len(bins), len(self.roots)))
+        limits = np.linspace(0, len(bins), get_threads() + 1).astype(int)
+        with ThreadPoolExecutor(get_threads()) as pool:
+            shares = [
+                pool.submit(kernels.add_leaves, bins[lo:hi], *self.arrays().values(), total[lo:hi])
+                for lo, hi in pairwise(limits)
+            ]
+        for share in shares:
+            share.result()
+        return (total / self.roots.shape[1]).astype(np.float32)
