@@ -111,7 +111,7 @@ def grow_tree(words: Words, target: Target, settings: RandomForestSettings, rng:
     spots = np.flatnonzero(times).astype(np.uint32)
     packed = times[spots] << np.uint64(target.shift) | times[spots] * target.steps[spots]
     most = min(2 * len(spots) - 1, 2 ** (min(settings.depth, 62) + 1) - 1)
-    nodes = (np.empty(most, dtype=np.int16), np.empty(most, dtype=np.uint8), np.empty(most, dtype=np.int32))
+    feature, cut, after = (np.empty(most, dtype=kind) for kind in (np.int16, np.uint8, np.int32))
     means = np.empty((most + 1) // 2)
     n_nodes, n_leaves = kernels.grow(
         words.by_group.ravel(),
@@ -128,11 +128,13 @@ def grow_tree(words: Words, target: Target, settings: RandomForestSettings, rng:
         settings.min_samples_leaf,
         max(1, int(settings.max_features * words.n_features)),
         rng.integers(2**64, dtype=np.uint64),
-        *nodes,
+        feature,
+        cut,
+        after,
         means,
     )
     value = (target.lowest + target.step * means[:n_leaves]).astype(np.float32)
-    return Tree(*(array[:n_nodes].copy() for array in nodes), value)
+    return Tree(feature[:n_nodes].copy(), cut[:n_nodes].copy(), after[:n_nodes].copy(), value)
 
 
 def draws(N: int, rng: np.random.Generator) -> np.ndarray:

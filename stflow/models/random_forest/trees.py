@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -48,11 +47,10 @@ class Trees:
     def of(cls, forests: Sequence[Sequence[Tree]]) -> Trees:
         """Join G forests of equally many trees."""
         trees = [tree for forest in forests for tree in forest]
-        shape = (len(forests), -1)
         sizes = np.array([[len(tree.feature), len(tree.value)] for tree in trees], dtype=np.int64)
-        first = np.cumsum(sizes, axis=0) - sizes
+        first = (np.cumsum(sizes, axis=0) - sizes).T.reshape(2, len(forests), -1)
         joined = (np.concatenate(arrays) for arrays in zip(*trees, strict=True))
-        return cls(first[:, 0].reshape(shape), first[:, 1].reshape(shape), *joined)
+        return cls(*np.ascontiguousarray(first), *joined)
 
     @property
     def nodes_per_tree(self) -> float:
@@ -67,11 +65,12 @@ class Trees:
         """(N, G) float32 mean over each gene's trees for (N, D) uint8 bins; threads share the spots."""
         total = np.zeros((len(bins), len(self.roots)))
         limits = np.linspace(0, len(bins), get_threads() + 1).astype(int)
+
+        def walk(lo: int, hi: int) -> None:
+            kernels.add_leaves(
+                bins[lo:hi], self.roots, self.leaves, self.feature, self.cut, self.next, self.value, total[lo:hi]
+            )
+
         with ThreadPoolExecutor(get_threads()) as pool:
-            shares = [
-                pool.submit(kernels.add_leaves, bins[lo:hi], *self.arrays().values(), total[lo:hi])
-                for lo, hi in pairwise(limits)
-            ]
-        for share in shares:
-            share.result()
+            list(pool.map(walk, limits[:-1], limits[1:]))
         return (total / self.roots.shape[1]).astype(np.float32)
