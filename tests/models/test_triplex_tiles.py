@@ -14,7 +14,7 @@ from stflow.data.slide import Slide
 from stflow.data.tile_images import TileImages
 from stflow.encoders.around import CENTRE, N_CELLS
 from stflow.encoders.zoo.ciga import Ciga
-from stflow.errors import DataError, WeightsError
+from stflow.errors import DataError, RunFailed, WeightsError
 from stflow.models.base import Task
 from stflow.models.check import CHECKS, GENES, check_method, made_slides
 from stflow.models.triplex import Triplex, TriplexSettings
@@ -80,6 +80,24 @@ def test_a_step_reads_few_tiles_and_sees_the_whole_slide(slides: list[Slide], mo
     assert seen == [81] * 3
     assert [len(rows) for rows in read] == [8] * 3
     assert len(np.unique(np.concatenate(read))) > 16, "other spots at every step"
+
+
+def test_out_of_memory_makes_steps_of_fewer_tiles(slides: list[Slide], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, sizes = TileTriplex.spots, []
+
+    def spots(self: TileTriplex, whole: torch.Tensor, *others: torch.Tensor) -> Any:
+        sizes.append(len(whole))
+        if len(whole) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, whole, *others)
+
+    monkeypatch.setattr(TileTriplex, "spots", spots)
+    fit = method(sample="section", regions_per_slide=4, batch_spots=32).fit(slides[:1], [], seed=0)
+    assert sizes == [32, 16, 8, 8]
+    assert (fit.facts["out_of_memory"], fit.facts["spots_limit"]) == (2, 8)
+    monkeypatch.setattr(TileTriplex, "spots", lambda self, *given: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(RunFailed, match="out of memory with 8 spots in a step"):
+        method(sample="section", regions_per_slide=4, batch_spots=32).fit(slides[:1], [], seed=0)
 
 
 def test_tiles_and_patches_are_those_of_the_spots(slides: list[Slide]) -> None:

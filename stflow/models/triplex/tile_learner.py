@@ -1,7 +1,8 @@
 """Training and prediction of the original form of TRIPLEX.
 
 A step is one section (or region): the branch of the whole section sees all its spots, the other two and the loss at
-most ``batch_spots`` of them, drawn at random, whose tiles are turned and mirrored at random.
+most ``batch_spots`` of them, drawn at random, whose tiles are turned and mirrored at random. Their tiles take most of
+the memory: where it runs out, steps of fewer tiles follow.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from stflow.encoders.dihedral import turned
 from stflow.encoders.views import N_VIEWS
 from stflow.encoders.zoo.ciga import Ciga
 from stflow.errors import DataError
+from stflow.models.network.regions import RegionBatches
 from stflow.models.scaling import Scaling
 from stflow.models.triplex.geometry import Grid
 from stflow.models.triplex.lattice import cells
@@ -31,6 +33,24 @@ from stflow.models.triplex.original import TileSection, TileTriplex, split_cells
 if TYPE_CHECKING:
     from stflow.models.network.section import SpotSet
     from stflow.models.triplex import Triplex
+
+
+#: Fewest tiles that a step is cut down to when memory runs out.
+FEWEST_TILES = 8
+
+
+class TileBatches(RegionBatches):
+    """Sections or regions of which ``limit`` spots at most have their tiles read."""
+
+    limit_of = "a step"
+    learner: TileLearner
+
+    def shrink(self) -> bool:
+        """Halve the most tiles of a step."""
+        asked = self.learner.method.settings.batch_spots
+        now = min(asked, self.limit or asked)
+        self.limit = max(now // 2, min(now, FEWEST_TILES))
+        return self.limit < now
 
 
 class TileLearner(TriplexLearner):
@@ -45,6 +65,19 @@ class TileLearner(TriplexLearner):
                 "give it one with +around in method_encoders, as ciga+around."
             )
         super().__init__(method, n_features, seed)
+        self._batches: TileBatches | None = None
+
+    def problem(
+        self, train: Sequence[Slide], select: Sequence[Slide], generator: torch.Generator, device: str
+    ) -> TileBatches:
+        """See `TileBatches`."""
+        self._batches = TileBatches(self, train, select, generator, device)
+        return self._batches
+
+    def draw(self, places: Tensor, generator: torch.Generator, limit: int | None) -> Tensor:
+        """A random region or the section; the limit is one of tiles."""
+        del limit
+        return super().draw(places, generator, None)
 
     def prepare(self, train: Sequence[Slide], device: str) -> None:
         """The ResNet-18 gets its initial weights.
@@ -87,7 +120,8 @@ class TileLearner(TriplexLearner):
         """See `distilled_loss`; of the spots that are drawn."""
         assert isinstance(region, TileSection)
         s = self.method.settings
-        rows = torch.randperm(len(region), generator=generator)[: s.batch_spots]
+        limit = self._batches.limit if self._batches else None
+        rows = torch.randperm(len(region), generator=generator)[: min(s.batch_spots, limit or s.batch_spots)]
         views = torch.randint(N_VIEWS, (len(rows),), generator=generator)
         outputs = self._spots(region, self.module.whole(region), rows, views)
         return distilled_loss(outputs, expression[rows.to(expression.device)], s.alpha)
