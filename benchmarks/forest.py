@@ -3,7 +3,7 @@
     python benchmarks/forest.py
     python benchmarks/forest.py --sizes 2400x80 --trees 4 --rounds 1                              # a quick look
     python benchmarks/forest.py --sizes --results results/her2st --benchmark her2st --dataset HER2ST \
-        --manifest results/her2st/data/her2st/splits.csv --encoder efficientnet_lite0             # scores
+        --manifest resources/splits/her2st.csv --encoder efficientnet_lite0             # scores
 
 Time is the processor's, a tree of one gene: grown on as many spots as it then predicts, on data that are made here
 (correlated features, counts that depend on them); the two take turns, and a ratio compares neighbours in time. Peak
@@ -36,7 +36,8 @@ DEPTH, BINS = 16, 128
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), help="spots x features")
-    parser.add_argument("--trees", type=int, default=4, help="trees that are timed a round; scores take 70")
+    parser.add_argument("--trees", type=int, default=4, help="trees that are timed a round")
+    parser.add_argument("--score-trees", type=int, default=70, help="trees of the forests whose scores are compared")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, help="folder of a run with features and genes")
@@ -184,11 +185,12 @@ def score_row(fold: int, options: argparse.Namespace) -> dict[str, Any]:
     predicted, seconds = {}, {}
     for name, grow, seed in (("ours", ours, 0), ("ours_1", ours, 1), ("exact", exact, 0), ("exact_1", exact, 1)):
         begun = time.process_time()
-        predicted[name] = grow(x, y, 70, seed)(x_new)
+        predicted[name] = grow(x, y, options.score_trees, seed)(x_new)
         seconds[name] = time.process_time() - begun
         score = float(np.nanmean(pearson(y_new, predicted[name])))
         print(f"fold {fold}, {name}: {score:.4f} after {seconds[name]:.0f} s", file=sys.stderr, flush=True)
     row = {"fold": fold, "spots": len(x), "test_spots": len(x_new), "features": x.shape[1], "genes": len(genes)}
+    row["trees"] = options.score_trees
     row |= {name: round(float(np.nanmean(pearson(y_new, p))), 4) for name, p in predicted.items()}
     for one, two in (("ours", "ours_1"), ("exact", "exact_1"), ("ours", "exact")):
         row[f"{one}~{two}"] = round(float(np.nanmean(pearson(predicted[one], predicted[two]))), 3)
