@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from stflow.device import is_out_of_memory, resolve, set_threads
+from stflow.device import get_threads, is_out_of_memory, resolve, set_threads
 from stflow.errors import ResourceError
 
 
@@ -35,6 +35,14 @@ def test_threads_reach_loaded_and_later_libraries(monkeypatch: pytest.MonkeyPatc
     assert torch.get_num_threads() == 2
     assert os.environ["OMP_NUM_THREADS"] == "2"
     set_threads(before)
+
+
+@pytest.mark.parametrize(("said", "expected"), [("3", 3), ("4,2", 4), ("", os.cpu_count()), (None, os.cpu_count())])
+def test_threads_are_the_environments_or_all(said: str | None, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert get_threads() == expected
 
 
 def test_idle_threads_do_not_spin_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
