@@ -24,9 +24,10 @@ from stflow.errors import RunFailed, WeightsError
 from stflow.layout import TILES
 from stflow.models.base import Fit, Task
 from stflow.models.check import GENES, made_slides
+from stflow.models.network.turning import turned_each
 from stflow.models.stnet import STNet, STNetSettings
 from stflow.models.stnet.learner import TileLearner, Tiles, ViewLearner
-from stflow.models.stnet.network import FineTuned, turned_each
+from stflow.models.stnet.network import FineTuned
 from stflow.training import fit as loop
 from stflow.training.score import mean_pearson
 
@@ -65,7 +66,9 @@ def test_equal_to_the_public_network(tmp_path: Path) -> None:
     learner.module.load_state_dict(seeded_weights(shapes))
     learner.module.eval()
     with torch.no_grad():
-        each = torch.stack([learner.module(turned_each(tiles, [view] * 2)) for view in range(N_VIEWS)], dim=1)
+        each = torch.stack(
+            [learner.module(turned_each(tiles, torch.tensor([view] * 2))) for view in range(N_VIEWS)], dim=1
+        )
         mean = learner.answer(tiles)
     torch.testing.assert_close(mean, golden["mean"], atol=1e-5, rtol=1e-5)
     # The public code lists the symmetries in another order.
@@ -80,7 +83,7 @@ def test_each_tile_is_turned_as_its_view_says() -> None:
     tiles = torch.randint(0, 255, (16, 5, 5, 3), dtype=torch.uint8)
     views = [*range(8), *reversed(range(8))]
     expected = list(symmetries(tiles.numpy()))
-    found = turned_each(tiles, views).numpy()
+    found = turned_each(tiles, torch.tensor(views)).numpy()
     for tile, view in enumerate(views):
         assert np.array_equal(found[tile], expected[view][tile])
 

@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from stflow import tensors
 from stflow.data.slide import Slide
+from stflow.encoders.views import N_VIEWS
 from stflow.errors import IntegrityError, RunFailed
+from stflow.models.network.turning import turned_each
 from stflow.models.stflow.grid import pitch_um
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 #: Tiles read at once: 77 MB at 224 px.
 _TILES_AT_ONCE = 512
-
-#: Symmetries of a square: transposed or not, then either axis reversed or not.
-N_SYMMETRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +53,10 @@ class Patches:
 
     def turned(self, generator: torch.Generator) -> Patches:
         """The same spots with every patch in one of its eight symmetries, each drawn by itself."""
-        drawn = torch.randint(N_SYMMETRIES, (len(self),), generator=generator).to(self.pixels.device)
+        drawn = torch.randint(N_VIEWS, (len(self),), generator=generator).to(self.pixels.device)
         side = round((self.pixels.shape[1] / 3) ** 0.5)
         square = self.pixels.view(-1, side, side, 3)
-        turned = torch.empty_like(square)
-        for symmetry in range(N_SYMMETRIES):
-            mask = drawn == symmetry
-            some = square[mask]
-            if symmetry & 4:
-                some = some.transpose(1, 2)
-            axes = [axis for axis, bit in ((1, 1), (2, 2)) if symmetry & bit]
-            turned[mask] = some.flip(axes)
-        return replace(self, pixels=turned.view(len(self), -1))
+        return replace(self, pixels=turned_each(square, drawn).view(len(self), -1))
 
 
 def patches_of(slide: Slide, settings: HisToGeneSettings, device: str) -> Patches:

@@ -19,8 +19,9 @@ from stflow.encoders.views import N_VIEWS, split_views
 from stflow.encoders.zoo.densenet121 import DenseNet121
 from stflow.errors import DataError
 from stflow.models.network.spots import InMemory, SpotInputs, SpotLearner
+from stflow.models.network.turning import turned_each
 from stflow.models.stnet import STNet
-from stflow.models.stnet.network import FineTuned, turned_each
+from stflow.models.stnet.network import FineTuned
 
 
 class ViewLearner(SpotLearner):

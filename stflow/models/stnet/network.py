@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from stflow.encoders.dihedral import turned
 from stflow.encoders.network import IMAGENET_MEAN, IMAGENET_STD
-from stflow.encoders.views import N_VIEWS
 from stflow.encoders.zoo.densenet121 import DenseNet121
 
 
@@ -39,13 +35,3 @@ class FineTuned(nn.Module):
         images = tiles.permute(0, 3, 1, 2).float().div(255)
         genes: Tensor = self.head(self.backbone((images - self.mean) / self.std))
         return genes
-
-
-def turned_each(tiles: Tensor, views: Sequence[int] | Tensor) -> Tensor:
-    """(B, px, px, 3) tiles, each as the member ``views[b]`` of its eight symmetries."""
-    views = torch.as_tensor(views, device=tiles.device)
-    out = torch.empty_like(tiles)
-    for view in range(N_VIEWS):
-        rows = (views == view).nonzero()[:, 0]
-        out[rows] = turned(tiles[rows], view)
-    return out

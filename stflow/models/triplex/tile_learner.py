@@ -18,11 +18,11 @@ from torch import Tensor
 from stflow import tensors
 from stflow.data.slide import Slide
 from stflow.encoders.around import CENTRE, N_CELLS, is_around
-from stflow.encoders.dihedral import turned
 from stflow.encoders.views import N_VIEWS
 from stflow.encoders.zoo.ciga import Ciga
 from stflow.errors import DataError
 from stflow.models.network.regions import RegionBatches
+from stflow.models.network.turning import turned_each
 from stflow.models.scaling import Scaling
 from stflow.models.triplex.geometry import Grid
 from stflow.models.triplex.lattice import cells
@@ -140,15 +140,6 @@ class TileLearner(TriplexLearner):
         return self.module.spots(
             whole[rows.to(device)], tiles, tensors.of(around, device), torch.from_numpy(present).to(device)
         )
-
-
-def turned_each(tiles: Tensor, views: Tensor) -> Tensor:
-    """(B, px, px, 3) tiles, each as the one of its eight symmetries that (B,) ``views`` names."""
-    out = torch.empty_like(tiles)
-    for view in views.unique().tolist():
-        rows = (views == view).nonzero()[:, 0]
-        out[rows] = turned(tiles[rows], view)
-    return out
 
 
 def published(path: Path | None) -> dict[str, Tensor]:
