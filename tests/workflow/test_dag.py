@@ -152,7 +152,7 @@ def test_a_clean_training_waits_for_its_audit(tree) -> None:
     """The paper protocol's leaks are reported, and stop nothing."""
     clean, paper = (
         tree.planned(
-            f"results/demo/runs/demo_hest/DEMO_IDC/classical/mean/default/{protocol}/fold0/seed0/run.json", *DEMO
+            f"results/demo/runs/demo_hest/DEMO_IDC/tiles/mean/default/{protocol}/fold0/seed0/run.json", *DEMO
         )
         for protocol in ("clean", "paper")
     )

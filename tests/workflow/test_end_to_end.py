@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from stflow.data.demo import make_slide
-from stflow.layout import Group, Layout
+from stflow.layout import TILES, Group, Layout
 
 pytestmark = pytest.mark.workflow
 
@@ -60,7 +60,8 @@ def test_every_method_is_scored_on_every_gene(done) -> None:
 
     layout = Layout(done.root / "results")
     for method in METHODS:
-        scores = pd.read_parquet(layout.metrics(Group("lab", "DEMO_IDC", "classical", method, "default", "paper")))
+        encoder = TILES if method == "mean" else "classical"
+        scores = pd.read_parquet(layout.metrics(Group("lab", "DEMO_IDC", encoder, method, "default", "paper")))
         assert set(scores["status"]) == {"ok"}
         assert set(scores.loc[scores["slide"] == "all", "gene"]) == set(GENES)
 
