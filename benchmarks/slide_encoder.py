@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from memory import memory_mb
 from output import save
 
 SIZES = (1_000, 5_000, 10_000, 30_000)
@@ -174,18 +175,6 @@ ATTENTIONS = {
     "dense": dense,
     "dense, written out": dense_written_out,
 }
-
-
-def memory_mb(what: str, device: str) -> float:
-    """What this process holds (VmRSS) or held at most (VmHWM), MB; on CUDA what it holds there."""
-    if device == "cuda":
-        import torch
-
-        return (torch.cuda.memory_allocated() if what == "VmRSS" else torch.cuda.max_memory_allocated()) / 1e6
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) * 1024 / 1e6
-    return float("nan")
 
 
 def to_markdown(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:

@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from memory import memory_mb
 from output import save
 
 SPOTS = (300, 1_000, 3_000, 10_000, 20_000)
@@ -126,6 +127,8 @@ def prepare(name: str, what: str, n: int, device: str, folder: Path) -> Any:
         method.fit([small], [], seed=0, device=device)
         method.predict(small, seed=0, device=device)
         return lambda: method.predict(slide, seed=0, device=device)
+    problem, batch = one_step(method, slide.subset(torch.arange(min(n, 100)).numpy()), device)
+    problem.loss(batch).backward()  # kernels are compiled, or read, at their first use
     problem, batch = one_step(method, slide, device)
 
     def step() -> None:
@@ -197,18 +200,6 @@ def limit_memory(limit_gb: float) -> None:
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     allowed = used - resident + int(limit_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, resource.getrlimit(resource.RLIMIT_AS)[1]))
-
-
-def memory_mb(what: str, device: str) -> float:
-    """What this process holds (VmRSS) or held at most (VmHWM), MB; on CUDA what it holds there."""
-    if device == "cuda":
-        import torch
-
-        return (torch.cuda.memory_allocated() if what == "VmRSS" else torch.cuda.max_memory_allocated()) / 1e6
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) * 1024 / 1e6
-    return float("nan")
 
 
 def to_markdown(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
