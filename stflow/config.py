@@ -277,11 +277,17 @@ class _Config(Model):
         return {DEFAULT_VARIANT: {}, **METHODS.get(method).variants, **self.variants.get(method, {})}
 
     def encoders_of(self, method: str, variant: str = DEFAULT_VARIANT) -> list[str]:
-        """The encoders that a method runs on; `TILES` alone for one that reads no features."""
-        own = list(METHODS.get(method).own_encoders(self.settings_of(method, variant)))
+        """The encoders that a method runs on; `TILES` alone for one that reads no features.
+
+        What is given to a method is not for those of its variants that have encoders of their own.
+        """
+        cls = METHODS.get(method)
+        own = list(cls.own_encoders(self.settings_of(method, variant)))
         if own == [TILES]:
             return own
-        given = self.method_encoders.get(f"{method}/{variant}") or self.method_encoders.get(method)
+        given = self.method_encoders.get(f"{method}/{variant}")
+        if given is None and own == list(cls.own_encoders(self.settings_of(method))):
+            given = self.method_encoders.get(method)
         return list(dict.fromkeys(given or own or self.encoders))
 
     def all_encoders(self) -> list[str]:
