@@ -24,9 +24,11 @@ from pydantic import (
     model_validator,
 )
 
-from stflow.config_errors import lines, problems_of_encoder
+from stflow.config_encoders import problems_of_encoder, problems_of_method_encoders
+from stflow.config_errors import lines
 from stflow.config_search import Search
 from stflow.config_sections import (
+    DEFAULT_VARIANT,
     PAPER_METHOD_ENCODERS,
     PAPER_METHODS,
     Benchmark,
@@ -41,9 +43,7 @@ from stflow.config_sections import (
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol
-from stflow.encoders.around import is_around
 from stflow.encoders.base import Weights
-from stflow.encoders.views import SUFFIX as VIEWS_SUFFIX
 from stflow.errors import ConfigError, SplitError
 from stflow.layout import TILES
 from stflow.models import METHODS
@@ -53,7 +53,6 @@ from stflow.search.chosen import Chosen
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
-DEFAULT_VARIANT = "default"
 #: What a variant may be called: it is a folder of the results, and a word of the command line's lists.
 VARIANT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 
@@ -167,34 +166,7 @@ class _Config(Model):
 
     @model_validator(mode="after")
     def _known_method_encoders(self) -> _Config:
-        problems = []
-        for row, names in self.method_encoders.items():
-            method, _, variant = row.partition("/")
-            if method not in METHODS.names() or (variant and variant not in self.variants_of(method)):
-                problems.append(f"method_encoders: no method or variant {row!r}")
-            problems += [f"method_encoders.{row}: {line}" for name in names for line in problems_of_encoder(name)]
-            if not names:
-                problems.append(f"method_encoders.{row}: names no encoder; leave it out to take all of `encoders`")
-        for row in () if problems else self.methods:
-            method, _, variant = row.partition("/")
-            try:
-                names = self.encoders_of(method, variant or DEFAULT_VARIANT)
-                own = METHODS.get(method).own_encoders(self.settings_of(method, variant or DEFAULT_VARIANT))
-            except (KeyError, ValidationError):
-                continue  # no such variant, or it does not fit: `_known_variants` tells
-            for name in names:
-                if name.endswith(VIEWS_SUFFIX) and not METHODS.get(method).views:
-                    problems.append(
-                        f"methods: {row} cannot use encoder {name!r}, eight features a tile: give it others under "
-                        f"method_encoders.{row}"
-                    )
-                if is_around(name) != any(map(is_around, own)):
-                    problems.append(
-                        f"methods: {row} {'cannot use' if is_around(name) else 'needs +around for'} encoder {name!r}, "
-                        f"as it reads the features of {'one tile' if is_around(name) else '25 patches'} a spot: give "
-                        f"it others under method_encoders.{row}"
-                    )
-        if problems:
+        if problems := problems_of_method_encoders(self):
             raise ValueError("; ".join(problems))
         return self
 

@@ -6,18 +6,6 @@ import difflib
 
 from pydantic import ValidationError
 
-from stflow.encoders.names import EncoderName
-from stflow.errors import RegistryError
-
-
-def problems_of_encoder(name: str) -> list[str]:
-    """Why there is no such encoder, if there is none."""
-    try:
-        EncoderName.parse(name)
-    except RegistryError as error:
-        return [str(error)]
-    return []
-
 
 def lines(error: ValidationError) -> list[str]:
     """A line a problem: where, what, and the nearest key that there is."""

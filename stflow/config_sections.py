@@ -24,6 +24,9 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+#: The method as it is, without a variant's differences.
+DEFAULT_VARIANT = "default"
+
 #: How genes are chosen, see `stflow.data.genes`; anything else is the path of a list.
 GENE_CHOICES = ("official", "all", "train")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from stflow.config import DEFAULT_VARIANT
+from stflow.config_sections import DEFAULT_VARIANT
 from stflow.layout import Group, Run
 from stflow.models import METHODS
 from stflow.shell import relative

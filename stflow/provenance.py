@@ -28,6 +28,8 @@ NAMES_ONLY = frozenset(
         "stflow",
         "stflow.cli",
         "stflow.config",
+        "stflow.config_encoders",
+        "stflow.config_errors",
         "stflow.config_sections",
         "stflow.data.formats",
         "stflow.data.hub.manifest",

@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stflow.config import DEFAULT_VARIANT
-from stflow.config_sections import GENE_CHOICES
+from stflow.config_sections import DEFAULT_VARIANT, GENE_CHOICES
 from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
 from stflow.data.hub.lock import write_commit
