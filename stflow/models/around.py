@@ -28,8 +28,7 @@ def neighbour_means(values: np.ndarray, centres_um: np.ndarray, k: int) -> np.nd
     -------
     (N, C) float64.
     """
-    from stflow.models.stflow.grid import pitch_um
-    from stflow.models.stflow.neighbourhood import nearest
+    from stflow.models.neighbourhood import nearest, pitch_um
 
     own = np.asarray(values, dtype=np.float64)
     index, present = nearest(centres_um, k)

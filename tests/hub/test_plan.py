@@ -28,6 +28,7 @@ def test_the_paper_s_configuration_downloads_every_slide_of_both_benchmarks() ->
             Path("results/weights/prov-gigapath"),
             ("pytorch_model.bin", "slide_encoder.pth"),
         ),
+        ("timm/densenet121.tv_in1k", Path("results/weights/densenet121.tv_in1k"), ("model.safetensors",)),
     }
     assert (stimage.repository, stimage.root) == ("jiawennnn/STimage-1K4M", Path("results/data/stimage"))
     assert len(stimage.files) == 3 * 146
@@ -68,7 +69,7 @@ def test_the_request_holds_what_is_downloaded_and_keeps_its_time(tmp_path: Path)
 
 
 def test_a_mirror_is_read_in_place_and_nothing_is_downloaded(tmp_path: Path) -> None:
-    values = {"data_root": str(tmp_path), "encoders": ["classical"], "benchmarks": {"hest": HUB}}
+    values = {"data_root": str(tmp_path), "encoders": ["classical"], "methods": ["ridge"], "benchmarks": {"hest": HUB}}
     with pytest.raises(DataError) as caught:
         Plan(validate(values))
     message = str(caught.value)
@@ -92,7 +93,9 @@ def test_a_mirror_is_read_in_place_and_nothing_is_downloaded(tmp_path: Path) -> 
 def test_a_root_of_its_own_is_downloaded_to_beside_a_mirror(tmp_path: Path) -> None:
     entry = {**HUB, "root": str(tmp_path / "mine")}
     (wanted,) = Plan(
-        validate({"data_root": "nowhere", "encoders": ["classical"], "benchmarks": {"hest": entry}})
+        validate(
+            {"data_root": "nowhere", "encoders": ["classical"], "methods": ["ridge"], "benchmarks": {"hest": entry}}
+        )
     ).downloads()
     assert wanted.root == tmp_path / "mine"
 
@@ -103,12 +106,13 @@ def test_benchmarks_that_share_a_folder_are_one_download(tmp_path: Path) -> None
         "one": {**HUB, "root": str(tmp_path), "manifest": str(split)},
         "two": {**HUB, "root": str(tmp_path), "manifest": str(split), "datasets": ["IDC", "READ"]},
     }
-    (wanted,) = Plan(validate({"encoders": ["classical"], "benchmarks": both})).downloads()
+    values = {"encoders": ["classical"], "methods": ["ridge"], "benchmarks": both}
+    (wanted,) = Plan(validate(values)).downloads()
     assert {file.split("/")[0] for file in wanted.files} == {"IDC", "READ"}
 
     both["two"]["repository"] = "MahmoodLab/hest"
     with pytest.raises(ConfigError, match=r"benchmarks.two.root: \S+ is that of MahmoodLab/hest-bench already"):
-        Plan(validate({"encoders": ["classical"], "benchmarks": both}))
+        Plan(validate(values))
 
 
 def test_a_repository_that_is_missing_misplaced_or_unknown_is_told() -> None:

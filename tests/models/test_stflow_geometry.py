@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from stflow.models.neighbourhood import nearest
 from stflow.models.stflow.frames import edge_inputs, principal_projection
-from stflow.models.stflow.neighbourhood import nearest
 
 
 def scattered(n: int = 60) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from stflow.models.neighbourhood import pitch_um
 from stflow.models.stflow.graph import Graph, join
-from stflow.models.stflow.grid import CENTRE, SIDE, cells, pitch_um
+from stflow.models.stflow.grid import CENTRE, SIDE, cells
 from stflow.models.stflow.section import nearest_spots
 
 N, K = 40, 8

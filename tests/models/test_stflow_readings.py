@@ -11,9 +11,9 @@ from scipy import sparse
 
 from stflow.data.slide import Slide
 from stflow.models.base import Task
+from stflow.models.neighbourhood import spatial_order
 from stflow.models.stflow import STFlow, STFlowSettings
 from stflow.models.stflow.learner import Learner
-from stflow.models.stflow.neighbourhood import spatial_order
 from stflow.models.stflow.regions import Regions
 from stflow.models.stflow.section import nearest_spots
 

@@ -79,7 +79,7 @@ def test_a_candidate_with_a_run_s_settings_is_that_run(
 def test_no_test_slide_is_read(trials: Callable[..., dict], scorer: type, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     original = Inputs.read
-    monkeypatch.setattr(Inputs, "read", lambda self, names: read.extend(names) or original(self, names))
+    monkeypatch.setattr(Inputs, "read", lambda self, names, **how: read.extend(names) or original(self, names, **how))
     found = trials({"shift": [1.0]}, method="scorer")
     assert sorted(read) == ["A1", "A2", "B1"]
     assert sorted(found["slides"]["train"] + found["slides"]["select"]) == ["A1", "A2", "B1"]

@@ -102,7 +102,12 @@ def test_the_whole_paper_is_planned_without_any_data(tree) -> None:
     """Seventeen datasets from the manifests alone; every slide's files are downloaded, and every fold trained."""
     planned = tree.planned("all")
     slides, encoders = 72 + 146, 5  # the paper's four, and ST-Net's
-    expected = {"download_0": 154, "download_1": 438, **{f"download_{number}": 1 for number in (2, 3, 5)}, "download_4": 2}
+    expected = {
+        "download_0": 154,
+        "download_1": 438,
+        **{f"download_{number}": 1 for number in (2, 3, 5)},
+        "download_4": 2,
+    }
     expected |= {f"hub_lock_{number}": 1 for number in range(6)}
     expected |= {"counts": slides, "tile": slides, "place_features": encoders * slides, "embed": 0}
     columns, with_seeds = 26, 17
@@ -154,9 +159,7 @@ def test_a_fold_with_a_patient_on_both_sides_stops_the_workflow(tree) -> None:
 def test_a_clean_training_waits_for_its_audit(tree) -> None:
     """The paper protocol's leaks are reported, and stop nothing."""
     clean, paper = (
-        tree.planned(
-            f"results/demo/runs/demo_hest/DEMO_IDC/tiles/mean/default/{protocol}/fold0/seed0/run.json", *DEMO
-        )
+        tree.planned(f"results/demo/runs/demo_hest/DEMO_IDC/tiles/mean/default/{protocol}/fold0/seed0/run.json", *DEMO)
         for protocol in ("clean", "paper")
     )
     assert (clean.count["audit_dataset"], clean.count["train"]) == (1, 1)

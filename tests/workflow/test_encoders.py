@@ -102,9 +102,12 @@ def test_the_others_go_on_when_told_to_and_the_tables_say_what_is_missing(lab) -
     assert done.returncode == 0, done.stdout
     assert lab.hub.fetched() == {"model.safetensors": 1}
     table = lab.layout.table("table1", "md").read_text()
-    assert re.search(r"\| lab +\| IDC +\| colour +\| [^|]*0\.\d", table)
-    assert re.search(r"\| lab +\| IDC +\| slide_colour +\| [^|]*0\.\d", table)
-    assert re.search(r"\| lab +\| IDC +\| closed_colour +\| +not run *\| +not run", table)
+    header, _, cells = [line for line in table.splitlines() if line.startswith("|")][:3]
+    names, values = ([cell.strip() for cell in line.strip("|").split("|")] for line in (header, cells))
+    shown = dict(zip(names, values, strict=True))
+    assert (shown["benchmark"], shown["dataset"], shown["Ridge, closed_colour"]) == ("lab", "IDC", "not run")
+    assert re.search(r"0\.\d", shown["Ridge, colour"])
+    assert re.search(r"0\.\d", shown["Ridge, slide_colour"])
     assert f"- closed_colour: {GATED} is gated, and there is no token here. Visit https://huggingface.co/" in table
     assert "closed_colour" in lab.layout.table("table1", "csv").read_text()
     assert not (lab.layout.results / "features" / "closed_colour").exists()

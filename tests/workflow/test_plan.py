@@ -344,7 +344,9 @@ def test_weights_come_from_a_mirror_where_one_is_given(tmp_path: Path) -> None:
     assert lab.downloads() == []
     assert f"--weights {path}" in lab.encoders.options("uni", "lab", ["s1"])
     path.unlink()
-    with pytest.raises(WeightsError, match=r"1 encoder.s. or method.s. are missing:\n  - encoder uni: its weights are not at .*UNI"):
+    with pytest.raises(
+        WeightsError, match=r"1 encoder.s. or method.s. are missing:\n  - encoder uni: its weights are not at .*UNI"
+    ):
         plan(tmp_path, TWO_FOLDS, encoders=["uni"], methods=["ridge"], weights_root=str(tmp_path / "weights"))
     left_out = {"encoders": ["uni", "classical"], "not_run": {"uni": "no access yet"}}
     lab = plan(tmp_path, TWO_FOLDS, methods=["ridge"], weights_root=str(tmp_path / "weights"), **left_out)

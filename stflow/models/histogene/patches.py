@@ -14,8 +14,8 @@ from stflow import tensors
 from stflow.data.slide import Slide
 from stflow.encoders.views import N_VIEWS
 from stflow.errors import IntegrityError, RunFailed
+from stflow.models.neighbourhood import pitch_um
 from stflow.models.network.turning import turned_each
-from stflow.models.stflow.grid import pitch_um
 
 if TYPE_CHECKING:
     from stflow.models.histogene import HisToGeneSettings

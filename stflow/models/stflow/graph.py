@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stflow.models.neighbourhood import nearest
 from stflow.models.stflow.frames import edge_inputs
 from stflow.models.stflow.grid import cells
-from stflow.models.stflow.neighbourhood import nearest
 
 
 @dataclass(frozen=True, slots=True)

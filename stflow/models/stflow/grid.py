@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy.spatial import cKDTree
 
-from stflow.models.stflow.neighbourhood import TIE_UM
+from stflow.models.neighbourhood import TIE_UM, pitch_um
 
 #: Cells along a side of the grid; the spot itself lies in the middle one.
 SIDE = 5
@@ -17,15 +17,6 @@ CENTRE = SIDE * SIDE // 2
 
 #: Nearest spots among which the choice of equally distant ones is made.
 _CANDIDATES = 6
-
-
-def pitch_um(centres_um: np.ndarray) -> float:
-    """Median distance from a spot to the nearest one elsewhere, um; 0 where all spots lie at one place."""
-    places = np.unique(centres_um, axis=0)
-    if len(places) < 2:
-        return 0.0
-    distance = np.asarray(cKDTree(places).query(places, k=2)[0])
-    return float(np.median(distance[:, 1]))
 
 
 def cells(centres_um: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from stflow import tensors
 from stflow.data.slide import Slide
+from stflow.models.neighbourhood import spatial_order
 from stflow.models.network.section import nearest_spots
 from stflow.models.stflow.graph import Graph
-from stflow.models.stflow.neighbourhood import spatial_order
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from stflow.models.stflow.neighbourhood import TIE_UM
+from stflow.models.neighbourhood import TIE_UM
 from stflow.models.triplex.lattice import cells
 
 #: Side of the convolution over the grid.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from stflow.models.stflow.grid import pitch_um
+from stflow.models.neighbourhood import pitch_um
 
 #: Spots up to this many pitches apart are next to each other: below the diagonal of a square, 1.41.
 _NEXT = 1.25

@@ -1,4 +1,4 @@
-"""Which spots a spot attends to: its k nearest, made once a slide from coordinates alone, by KD-tree."""
+"""Which spots lie nearest to a spot, and how far apart spots lie: from coordinates alone, by KD-tree."""
 
 from __future__ import annotations
 
@@ -56,3 +56,12 @@ def spatial_order(centres_um: np.ndarray) -> np.ndarray:
     them in the processor's cache.
     """
     return np.asarray(cKDTree(centres_um).indices) if len(centres_um) else np.zeros(0, dtype=np.int64)
+
+
+def pitch_um(centres_um: np.ndarray) -> float:
+    """Median distance from a spot to the nearest one elsewhere, um; 0 where all spots lie at one place."""
+    places = np.unique(centres_um, axis=0)
+    if len(places) < 2:
+        return 0.0
+    distance = np.asarray(cKDTree(places).query(places, k=2)[0])
+    return float(np.median(distance[:, 1]))
