@@ -2,11 +2,9 @@
 #   make PYTHON=/path/to/python3.12 demo     another interpreter (3.11, 3.12 or 3.13)
 #   make her2st HER2ST=/data/her2st          the study's files from a folder instead of a download
 #   make CORES=8 demo                        other than all cores
-#   make SEEDS=[0,1,2] demo                  other seeds than the configuration's
 
 PYTHON ?=
 CORES ?= all
-SEEDS ?=
 HER2ST ?= $(wildcard ../shared/data/her2st)
 
 VENV := .venv
@@ -18,14 +16,14 @@ export OMP_NUM_THREADS := 1
 .PHONY: help setup demo her2st test lint format lock clean
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
 	@echo "Targets: demo test her2st lint format lock clean"
 
 setup:
 	@envs/setup.sh $(VENV) $(PYTHON)
 
 demo: setup
-	@$(SNAKEMAKE) --configfile config/demo.yaml $(if $(SEEDS),--config 'seeds=$(SEEDS)')
+	@$(SNAKEMAKE) --configfile config/demo.yaml
 	@$(BIN)/stflow show results/demo
 
 her2st: setup
