@@ -13,6 +13,10 @@ tried at a node, on spots x features (a busy machine; ``benchmarks/forest.py`` c
 Histogram libraries look at every bin of every feature at every node, and a tree without a limit on leaves has
 thousands of nodes of few spots. Of 10,000 spots x 1,024 features, 50 genes x 70 trees cost 1,220 s of one core, about
 ten minutes on two (from the first six genes); the first forest on a machine compiles, another 7 s.
+
+It scores as scikit-learn's exact forest of the same limits does: on her2st's three clean folds (EfficientNet-Lite0,
+10 genes, 20 trees) .121 and .121 under two seeds against .108 and .122; the predictions of the two correlate by .65,
+those of two seeds by .67 here and .68 there. It took a 12th of the time.
 """
 
 from __future__ import annotations
