@@ -160,7 +160,7 @@ def _panel(run: Predictions, slide: str, gene: str) -> Panel:
     if np.mean(values < 0) < NO_LEVEL:
         return Panel(title, values)
     shift = measured.mean() - values.mean()
-    return Panel(f"{title} (shifted by {shift:+.1f})", values + shift)
+    return Panel(f"{title}\n(shifted by {shift:+.1f})", values + shift)
 
 
 def read_canvas(tiles: Path, slide: str, centres_px: np.ndarray, image: Path | None = None) -> Canvas:
@@ -208,13 +208,14 @@ def draw(canvas: Canvas, panels: Sequence[Panel], gene: str, slide: str, colorma
     x0, x1, y0, y1 = canvas.window
     width_mm = (DOUBLE_COLUMN_MM - _BAR_ROOM_MM - (n_columns - 1) * _GAP_MM) / n_columns
     height_mm = width_mm * (y1 - y0) / (x1 - x0)
-    page_mm = _HEAD_MM + n_rows * (height_mm + _TITLE_MM) + (n_rows - 1) * _GAP_MM + 1.0
+    title_mm = _TITLE_MM * max(panel.title.count("\n") + 1 for panel in panels)
+    page_mm = _HEAD_MM + n_rows * (height_mm + title_mm) + (n_rows - 1) * _GAP_MM + 1.0
     with _rc():
         figure = Figure(figsize=(DOUBLE_COLUMN_MM / MM_PER_INCH, page_mm / MM_PER_INCH))
         places = [
             (
                 column * (width_mm + _GAP_MM) / DOUBLE_COLUMN_MM,
-                1 - (_HEAD_MM + (row + 1) * (height_mm + _TITLE_MM) + row * _GAP_MM) / page_mm,
+                1 - (_HEAD_MM + (row + 1) * (height_mm + title_mm) + row * _GAP_MM) / page_mm,
                 width_mm / DOUBLE_COLUMN_MM,
                 height_mm / page_mm,
             )

@@ -8,7 +8,7 @@ network taken out), and what its inference notebook retrieves from 90 spots by i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from stflow.models.bleep.learner import RetrievalLearner
 from stflow.models.bleep.network import Heads, contrastive_loss, uniform_loss
 from stflow.models.bleep.retrieval import Reference
 from stflow.models.check import GENES, made_slides
-from stflow.training import fit as loop
 from stflow.training.score import mean_pearson
 
 GOLDEN = Path(__file__).parent / "golden" / "bleep.safetensors"
@@ -249,20 +248,10 @@ def test_rules_share_a_trained_model(slides: list[Slide], learned: tuple[BLEEP, 
     assert not np.allclose(average, BLEEP.load(path, {"retrieved": 3}).predict(slides[3], seed=0))
 
 
-def test_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, interrupted: Callable) -> None:
     whole, history = fitted(slides, epochs=4)
-    plain = loop.save_checkpoint
-
-    def save_and_stop(path: Path, fingerprint: str, tensors: dict, state: dict) -> None:
-        plain(path, fingerprint, tensors, state)
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
-        patch.setattr(loop, "save_checkpoint", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            fitted(slides, tmp_path / "checkpoint", epochs=4)
+    with interrupted(2):
+        fitted(slides, tmp_path / "checkpoint", epochs=4)
     resumed, again = fitted(slides, tmp_path / "checkpoint", epochs=4)
     assert again.history == history.history
     for name, value in whole.state().items():

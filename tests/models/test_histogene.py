@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from stflow.models.histogene import HisToGene, HisToGeneSettings
 from stflow.models.histogene.learner import HisToGeneLearner
 from stflow.models.histogene.network import PatchTransformer
 from stflow.models.histogene.patches import Patches, array_positions, from_the_middle, patches_of, reduced
-from stflow.training import fit as loop
 from stflow.training.score import mean_pearson
 
 TASK = Task(GENES, TILES, ("histogene test",))
@@ -208,24 +208,15 @@ def test_the_same_map_everywhere_scores_zero_and_selection_goes_on(
     assert fit.facts["best_epoch"] == 1
 
 
-def test_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, interrupted: Callable) -> None:
     def go(checkpoint: Path) -> dict[str, np.ndarray]:
         method = HisToGene(TINY, TASK)
         method.fit(slides[:2], slides[2:3], seed=0, checkpoint=checkpoint)
         return dict(method.state())
 
-    whole, plain = go(tmp_path / "whole"), loop.save_checkpoint
-
-    def save_and_stop(path: Path, fingerprint: str, tensors: dict, state: dict) -> None:
-        plain(path, fingerprint, tensors, state)
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
-        patch.setattr(loop, "save_checkpoint", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            go(tmp_path / "killed")
+    whole = go(tmp_path / "whole")
+    with interrupted(2):
+        go(tmp_path / "killed")
     assert (tmp_path / "killed").exists()
     resumed = go(tmp_path / "killed")
     assert resumed.keys() == whole.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from stflow.models.base import Task
 from stflow.models.check import GENES, made_slides
 from stflow.models.mlp import MLP, MLPSettings
 from stflow.models.network.spots import SpotLearner
-from stflow.training import fit as loop
 from stflow.training.score import mean_pearson
 
 TASK = Task(GENES, "made", ("mlp test",))
@@ -58,24 +58,15 @@ def test_learns_a_signal_in_the_features(slides: list[Slide]) -> None:
     assert np.square(measured - predicted).mean() < 0.9 * np.square(measured - mean).mean()
 
 
-def test_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, interrupted: Callable) -> None:
     def go(checkpoint: Path) -> dict[str, np.ndarray]:
         method = MLP(TINY, TASK)
         method.fit(slides[:2], slides[2:3], seed=0, checkpoint=checkpoint)
         return dict(method.state())
 
-    whole, plain = go(tmp_path / "whole"), loop.save_checkpoint
-
-    def save_and_stop(path: Path, fingerprint: str, tensors: dict, state: dict) -> None:
-        plain(path, fingerprint, tensors, state)
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
-        patch.setattr(loop, "save_checkpoint", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            go(tmp_path / "killed")
+    whole = go(tmp_path / "whole")
+    with interrupted(2):
+        go(tmp_path / "killed")
     assert (tmp_path / "killed").exists()
     resumed = go(tmp_path / "killed")
     for name, value in whole.items():

@@ -7,7 +7,7 @@ symmetries that the code averages, their mean, and its loss. Normalisation is Im
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,6 @@ from stflow.models.network.turning import turned_each
 from stflow.models.stnet import STNet, STNetSettings
 from stflow.models.stnet.learner import TileLearner, Tiles, ViewLearner
 from stflow.models.stnet.network import FineTuned
-from stflow.training import fit as loop
 from stflow.training.score import mean_pearson
 
 GOLDEN = Path(__file__).parent / "golden" / "stnet.safetensors"
@@ -173,20 +172,15 @@ def test_an_encoder_without_views_is_not_augmented(slides: list[Slide]) -> None:
 
 
 def interrupted_then_resumed(
-    slides: list[Slide], path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, **settings: object
+    slides: list[Slide],
+    path: Path,
+    interrupted: Callable,
+    encoder: str,
+    **settings: object,
 ) -> tuple[STNet, Fit]:
     """Stopped after the first epoch, and gone on with."""
-    plain = loop.save_checkpoint
-
-    def save_and_stop(*arguments: object) -> None:
-        plain(*arguments)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "CHECKPOINT_EVERY_S", 0.0)
-        patch.setattr(loop, "save_checkpoint", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            fitted(slides, encoder, path, **settings)
+    with interrupted(1):
+        fitted(slides, encoder, path, **settings)
     return fitted(slides, encoder, path, **settings)
 
 
@@ -196,9 +190,9 @@ def assert_same(one: tuple[STNet, Fit], other: tuple[STNet, Fit]) -> None:
         assert np.array_equal(value, other[0].state()[name]), name
 
 
-def test_frozen_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frozen_resumes_to_the_same_bits(slides: list[Slide], tmp_path: Path, interrupted: Callable) -> None:
     whole = fitted(slides, epochs=3, batch_spots=32)
-    resumed = interrupted_then_resumed(slides, tmp_path / "checkpoint", monkeypatch, VIEWS, epochs=3, batch_spots=32)
+    resumed = interrupted_then_resumed(slides, tmp_path / "checkpoint", interrupted, VIEWS, epochs=3, batch_spots=32)
     assert_same(whole, resumed)
 
 
@@ -255,9 +249,9 @@ def test_training_moves_every_layer_and_the_statistics(tiled: list[Slide], tuned
 
 
 def test_finetuned_resumes_to_the_same_bits(
-    tiled: list[Slide], tuned: tuple[STNet, Fit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiled: list[Slide], tuned: tuple[STNet, Fit], tmp_path: Path, interrupted: Callable
 ) -> None:
-    assert_same(tuned, interrupted_then_resumed(tiled, tmp_path / "checkpoint", monkeypatch, TILES, **TUNED))
+    assert_same(tuned, interrupted_then_resumed(tiled, tmp_path / "checkpoint", interrupted, TILES, **TUNED))
 
 
 def test_finetuned_starts_at_the_mean_from_published_weights(tiled: list[Slide], tmp_path: Path) -> None:

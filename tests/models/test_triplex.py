@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from stflow.models.triplex.encoders import APEG
 from stflow.models.triplex.geometry import Grid, make_geometry, nearest_with_self
 from stflow.models.triplex.learner import FeatureLearner
 from stflow.models.triplex.network import FeatureTriplex, Outputs, Section, distilled_loss
-from stflow.training import fit as training_loop
 
 TINY: dict[str, Any] = {"hidden": 16, "fusion_heads": 2, "whole_heads": 2, "local_heads": 2}
 GENES = ("A", "B", "C")
@@ -273,22 +273,12 @@ def test_it_learns_what_lies_around_a_spot() -> None:
     assert correlation(ours, test, 1) > 0.6
 
 
-def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, interrupted: Callable) -> None:
     slides = [made_slide("T", 0), made_slide("S", 1)]
     whole = method()
     history = whole.fit(slides[:1], slides[1:], seed=0).history
-    plain = training_loop.save_checkpoint
-
-    def save_and_stop(path: Path, fingerprint: str, tensors: dict, state: dict) -> None:
-        plain(path, fingerprint, tensors, state)
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training_loop, "CHECKPOINT_EVERY_S", 0.0)
-        patch.setattr(training_loop, "save_checkpoint", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            method().fit(slides[:1], slides[1:], seed=0, checkpoint=tmp_path / "checkpoint")
+    with interrupted(2):
+        method().fit(slides[:1], slides[1:], seed=0, checkpoint=tmp_path / "checkpoint")
     resumed = method()
     assert resumed.fit(slides[:1], slides[1:], seed=0, checkpoint=tmp_path / "checkpoint").history == history
     for name, value in whole.state().items():

@@ -52,6 +52,21 @@ class Tree:
         assert done.returncode == 0, done.stdout
         return Planned(done.stdout)
 
+    def set_up_lab(self, slides: Sequence[str]) -> None:
+        """A benchmark `lab` of empty files, and stand-in commands: two folds, which test the last slide and the first."""
+        shutil.copy(Path(__file__).with_name("sham_cli.py"), self.root / "stflow" / "cli.py")
+        for slide in slides:
+            for name in (f"adata/{slide}.h5ad", f"patches/{slide}.h5"):
+                path = self.root / "lab" / "D" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+        rows = [
+            f"D,{slide},p{slide},*,{fold},{'test' if slide == tested else 'train'}"
+            for fold, tested in enumerate((slides[-1], slides[0]))
+            for slide in slides
+        ]
+        (self.root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
+
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace text in a file of the copy."""
         target = self.root / path

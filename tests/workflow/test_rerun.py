@@ -1,9 +1,7 @@
 """What an edit reruns: the stages that reach the edited code, and what follows them. Commands are stand-ins."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import yaml
@@ -29,18 +27,7 @@ FUTURE = "from __future__ import annotations"
 def done(make_tree) -> object:
     """A finished workflow of two folds, two methods and one map, in a copy of the repository."""
     tree = make_tree()
-    shutil.copy(Path(__file__).with_name("sham_cli.py"), tree.root / "stflow" / "cli.py")
-    for slide in SLIDES:
-        for name in (f"adata/{slide}.h5ad", f"patches/{slide}.h5"):
-            path = tree.root / "lab" / "D" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-    rows = [
-        f"D,{slide},p{slide},*,{fold},{'test' if slide == tested else 'train'}"
-        for fold, tested in enumerate(("s3", "s1"))
-        for slide in SLIDES
-    ]
-    (tree.root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
+    tree.set_up_lab(SLIDES)
     write_config(tree)
     ran = tree.snakemake("--cores", "2", "--configfile", "lab.yaml")
     assert ran.returncode == 0, ran.stdout

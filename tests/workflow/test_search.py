@@ -1,9 +1,7 @@
 """The target `search`: what it plans, what reruns it, and what `all` makes of its choice. Commands are stand-ins."""
 
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -29,18 +27,7 @@ JOBS = {"search_slice": 2 * 2, "search_rung": 2 * (3 + 1), "search_ranking": 2 *
 def done(make_tree) -> object:
     """A finished `all` and a finished `search` of two folds, in a copy of the repository."""
     tree = make_tree()
-    shutil.copy(Path(__file__).with_name("sham_cli.py"), tree.root / "stflow" / "cli.py")
-    for slide in SLIDES:
-        for name in (f"adata/{slide}.h5ad", f"patches/{slide}.h5"):
-            path = tree.root / "lab" / "D" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-    rows = [
-        f"D,{slide},p{slide},*,{fold},{'test' if slide == tested else 'train'}"
-        for fold, tested in enumerate(("s3", "s1"))
-        for slide in SLIDES
-    ]
-    (tree.root / "lab.csv").write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *rows]) + "\n")
+    tree.set_up_lab(SLIDES)
     write_config(tree)
     tree.before = {target: tree.planned(target, "--configfile", "lab.yaml") for target in TARGETS}
     ran = tree.snakemake(*TARGETS, "--cores", "2", "--configfile", "lab.yaml")
