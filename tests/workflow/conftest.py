@@ -53,7 +53,7 @@ class Tree:
         return Planned(done.stdout)
 
     def set_up_lab(self, slides: Sequence[str]) -> None:
-        """A benchmark `lab` of empty files, and stand-in commands: two folds, which test the last slide and the first."""
+        """A benchmark `lab` of empty files with stand-in commands; its two folds test the last slide and the first."""
         shutil.copy(Path(__file__).with_name("sham_cli.py"), self.root / "stflow" / "cli.py")
         for slide in slides:
             for name in (f"adata/{slide}.h5ad", f"patches/{slide}.h5"):
