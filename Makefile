@@ -51,7 +51,7 @@ lock: setup
 	$(BIN)/python -m venv --clear build/uv
 	build/uv/bin/python -m pip install --quiet uv
 	build/uv/bin/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --upgrade --quiet \
-		--no-emit-index-url --no-header --no-annotate --generate-hashes \
+		--no-strip-extras --no-emit-index-url --no-header --no-annotate --generate-hashes \
 		--output-file envs/requirements.lock envs/requirements.in
 
 # What can be made again in minutes: the demo's results and the tools' caches. Other results and .venv stay.
