@@ -12,6 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+import stflow.cli_exports
+import stflow.cli_maps
+import stflow.cli_scores
+import stflow.cli_statistics  # noqa: F401  (these four add their commands to the groups below)
 from stflow.cli_about import about_app
 from stflow.cli_options import BySlide, Device, Format, ManifestPath, Out, Results, Root, RunName, Threads, words
 from stflow.cli_report import figure_app, table_app

@@ -1,0 +1,3 @@
+"""The command line's table of scores past pooled Pearson."""
+
+from __future__ import annotations

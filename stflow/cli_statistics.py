@@ -1,0 +1,3 @@
+"""The command line's intervals, tests between methods, and what a protocol gains."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+# Scores past pooled Pearson, of every method.

@@ -1,0 +1,1 @@
+# Intervals, tests between methods, and what one protocol gains over the other.
