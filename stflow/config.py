@@ -24,11 +24,14 @@ from pydantic import (
     model_validator,
 )
 
+from stflow.config_datasets import problems_of_method_datasets
 from stflow.config_encoders import problems_of_encoder, problems_of_method_encoders
 from stflow.config_errors import lines
 from stflow.config_search import Search
 from stflow.config_sections import (
     DEFAULT_VARIANT,
+    PAPER_ABLATIONS,
+    PAPER_METHOD_DATASETS,
     PAPER_METHOD_ENCODERS,
     PAPER_METHODS,
     Benchmark,
@@ -106,9 +109,15 @@ class _Config(Model):
         description="encoder -> why it is left out, which the tables tell; --keep-going adds those with closed weights",
     )
     methods: list[str] = Field(
-        default_factory=lambda: list(PAPER_METHODS),
+        default_factory=lambda: [*PAPER_METHODS, *PAPER_ABLATIONS],
         min_length=1,
-        description="methods to run, in the tables' order: `method` or `method/variant` (`stflow list variants`)",
+        description="methods to run, in the tables' order: `method` or `method/variant` (`stflow list variants`); "
+        "default: those of the paper and cheap ones, and its ablations where `benchmarks` is left out",
+    )
+    method_datasets: dict[str, list[str]] = Field(
+        default_factory=lambda: {name: list(places) for name, places in PAPER_METHOD_DATASETS.items()},
+        description="method or method/variant -> `benchmark` or `benchmark/dataset`, each with `@protocol` or for both, "
+        "that it runs on; default: the paper's choice where `benchmarks` is left out, else all",
     )
     protocols: list[Protocol] = Field(
         default_factory=lambda: list(PROTOCOLS),
@@ -134,10 +143,15 @@ class _Config(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _own_encoders_go_to_all_methods(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "encoders" in values and "method_encoders" not in values:
-            return {**values, "method_encoders": {}}
-        return values
+    def _own_names_go_before_the_papers(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        ours: dict[str, Any] = {"method_encoders": {}} if "encoders" in values else {}
+        if "benchmarks" in values or "methods" in values:
+            ours["method_datasets"] = {}
+        if "benchmarks" in values:
+            ours["methods"] = list(PAPER_METHODS)
+        return ours | values
 
     @field_validator("encoders")
     @classmethod
@@ -167,6 +181,12 @@ class _Config(Model):
     @model_validator(mode="after")
     def _known_method_encoders(self) -> _Config:
         if problems := problems_of_method_encoders(self):
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _known_method_datasets(self) -> _Config:
+        if problems := problems_of_method_datasets(self):
             raise ValueError("; ".join(problems))
         return self
 

@@ -60,10 +60,27 @@ PAPER_METHODS = (
     *("random_forest", "stnet", "stnet/finetuned", "bleep", "histogene", "triplex", "stflow"),
 )
 
+#: Which numbers STFlow's ZINB prior takes beside the default's (0.1, 1), in the order of table 13: mu, phi.
+_ZINB_GRID = ((0.2, 1), (0.4, 1), (0.1, 2), (0.2, 2), (0.4, 2), (0.1, 4), (0.2, 4), (0.4, 4))
+
+#: The rows of the paper's ablations of STFlow on one encoder (its tables 5 and 13), and on three (3, 4, 9 to 11).
+PAPER_ABLATIONS_UNI = (
+    *("stflow/steps_2", "stflow/steps_10", "stflow/steps_16"),
+    *(f"stflow/zinb_{mu}_{phi}" for mu, phi in _ZINB_GRID),
+)
+PAPER_ABLATIONS = (
+    *("stflow/wo_fm", "stflow/wo_fa", "stflow/egnn", "stflow/e2cnn", "stflow/prior_zero", "stflow/prior_gaussian"),
+    *PAPER_ABLATIONS_UNI,
+)
+
+#: The paper's ablations are of the datasets of HEST, and what it prints is of its own protocol.
+PAPER_METHOD_DATASETS: Mapping[str, tuple[str, ...]] = dict.fromkeys(PAPER_ABLATIONS, ("hest@paper",))
+
 #: Which of the paper's encoders a method runs on, where not on all four: those of tables 3 and 12, and for rows that
 #: the paper does not have the one of its main results.
 PAPER_METHOD_ENCODERS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("bleep", "triplex", "stflow"), ("ciga", "uni", "gigapath")),
+    **dict.fromkeys(PAPER_ABLATIONS_UNI, ("uni",)),
     **dict.fromkeys(("ridge/alpha_cv", "ridge/smoothed", "ridge/neighbours", "knn", "mlp"), ("uni",)),
 }
 

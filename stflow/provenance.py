@@ -28,6 +28,7 @@ NAMES_ONLY = frozenset(
         "stflow",
         "stflow.cli",
         "stflow.config",
+        "stflow.config_datasets",
         "stflow.config_encoders",
         "stflow.config_errors",
         "stflow.config_sections",

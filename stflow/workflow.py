@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stflow.config_datasets import runs_on
 from stflow.config_sections import DEFAULT_VARIANT, GENE_CHOICES
 from stflow.data.formats import FORMATS
 from stflow.data.formats.base import SlideFormat
@@ -132,6 +133,10 @@ class Plan:
         """The configured seeds; only the first for a method that draws nothing at random."""
         return list(self.config.seeds) if METHODS.get(method).stochastic else list(self.config.seeds[:1])
 
+    def runs_on(self, method: str, variant: str, benchmark: str, dataset: str, protocol: str) -> bool:
+        """Whether a row of the tables runs on a dataset under a protocol."""
+        return runs_on(self.config, method, variant, benchmark, dataset, protocol)
+
     def groups(
         self, *, benchmark: str | None = None, dataset: str | None = None, method: str | None = None
     ) -> list[Group]:
@@ -141,6 +146,7 @@ class Plan:
             for a_benchmark, a_dataset, protocol in self.folds
             for encoder in (*self.encoders.run, TILES)
             for a_method, variant in self._rows[encoder]
+            if self.runs_on(a_method, variant, a_benchmark, a_dataset, protocol)
         )
         return [
             group

@@ -30,8 +30,15 @@ RUN_NAME = ["benchmark", "dataset", "encoder", "method", "variant", "protocol"]
 AVERAGE = "average"
 
 
-def read_metrics(paths: Sequence[Path]) -> pd.DataFrame:
+def read_metrics(paths: Sequence[Path], metric: str | None = None) -> pd.DataFrame:
     """All metrics files in one frame, columns as `stflow.evaluation.evaluate.COLUMNS`.
+
+    Parameters
+    ----------
+    paths
+        Metrics files.
+    metric
+        Only the pooled rows of this metric, which is a small part of a file; default: all rows.
 
     Raises
     ------
@@ -42,10 +49,11 @@ def read_metrics(paths: Sequence[Path]) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    wanted = None if metric is None else [("metric", "=", metric), ("slide", "=", POOLED)]
     frames = []
     for path in paths:
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(path, filters=wanted)
         except (OSError, pa.ArrowInvalid) as error:
             raise IntegrityError(
                 f"{path} is not a whole metrics file ({error}). Delete it and run `evaluate`."

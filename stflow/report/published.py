@@ -48,6 +48,11 @@ def printed_average(
     return (place[0]["printed_average"] or {}).get(place[1])
 
 
+def published_table(name: str) -> dict[str, Any]:
+    """A table under its name in the file, as it is there: ``rows``, mostly with ``cols`` and ``printed_average``."""
+    return _published()[name]
+
+
 def printed_dataset(benchmark: str, dataset: str) -> dict[str, Any] | None:
     """Printed organ, technology, patients, samples, splits and avg_spots of a dataset; table 8 has fewer of them."""
     return _entry(_DATASET_TABLE.get(benchmark), dataset)

@@ -33,6 +33,11 @@ def with_spread(mean: float, std: float | None) -> str:
     return f"{number(mean)} ± {number(std)}"
 
 
+def number_of(row: Mapping[str, Any] | None) -> float:
+    """The ``mean`` of a row; NaN where there is none."""
+    return math.nan if row is None or row.get("mean") is None else float(row["mean"])
+
+
 def ranks(means: Sequence[float]) -> list[int]:
     """1 for the best of a row, 2 for the second, 0 else; numbers that are printed alike share a rank."""
     shown = [round(value, DECIMALS) if not math.isnan(value) else None for value in means]

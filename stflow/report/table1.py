@@ -1,12 +1,12 @@
 """Table 1: Pearson correlation of every method on every dataset, by protocol, beside what the paper printed.
 
-The CSV holds one line a group; the markdown one block a protocol, rows of datasets, columns of methods, and below
-them what was scored, what was undefined and what failed. Both come from the same summary of the long metrics.
+Two views of the same numbers: the paper's layout, nine methods on seventeen datasets with the printed number, the
+difference and a verdict below each of ours; and all methods of the configuration, a block a benchmark. The CSV holds one
+line a dataset, protocol, method and encoder, those of the paper also where nothing was run.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,48 +22,27 @@ from stflow.evaluation.aggregate import (
 )
 from stflow.io import write_text
 from stflow.report.columns import Column, encoders_told, labels, method_order
-from stflow.report.published import printed, printed_average
-from stflow.report.render import MISSING, format_table, mark, ranks, to_csv, with_spread
+from stflow.report.paper.cells import Cell, Context, record
+from stflow.report.paper.grid import Section
+from stflow.report.paper.make import PROTOCOLS, Block, blocks
+from stflow.report.paper.pages import HOW_TO_READ, Reasons, notes, section_block
+from stflow.report.render import MISSING, format_table, mark, number_of, ranks, to_csv, with_spread
 from stflow.report.style import method_label
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "benchmark",
-    "dataset",
-    "encoder",
-    "protocol",
-    "method",
-    "variant",
-    "mean",
-    "std",
-    "n_folds",
-    "n_seeds",
-    "n_genes",
-    "n_undefined",
-    "n_failed",
-    "printed_mean",
-    "printed_std",
-    "not_run",
+    *("benchmark", "dataset", "encoder", "protocol", "method", "variant", "mean", "std"),
+    *("n_folds", "n_seeds", "n_genes", "n_undefined", "n_failed"),
+    *("row", "column", "printed_mean", "printed_std", "printed_text", "difference", "verdict", "reason"),
 )
-
-#: What each protocol means, in one line below its heading.
-PROTOCOLS = {
-    "paper": "As the released code: epoch chosen on the test fold where there are no validation slides, the dataset's "
-    "own gene list.",
-    "clean": "Without leaks: the test slides have no part in the choice of epoch and genes; no patient on both sides.",
-}
-
-HOW_TO_READ = (
-    "Pearson correlation of measured and predicted log1p counts, gene by gene over all test spots of a fold pooled; "
-    "mean over genes, then folds, then seeds. ± is the population standard deviation over seeds (ddof = 0); a number "
-    "without it comes from one seed, as for a method that draws nothing at random. In each row **best** and "
-    "<u>second</u>. A constant prediction scores 0."
-)
+#: What names a line.
+KEY = ("benchmark", "dataset", "encoder", "method", "variant", "protocol")
+CONSTANT = "A constant prediction scores 0."
 
 #: (benchmark, dataset, protocol) -> why it has no folds.
-Reasons = Mapping[tuple[str, str, str], str]
+NoFolds = Mapping[tuple[str, str, str], str]
 
 
 def make_table1(
@@ -73,6 +52,7 @@ def make_table1(
     methods: Sequence[str] = (),
     splits: Sequence[Path] = (),
     not_run: Mapping[str, str] | None = None,
+    not_same: Mapping[str, str] | None = None,
 ) -> None:
     """Write table 1 as CSV and markdown.
 
@@ -83,24 +63,27 @@ def make_table1(
     csv_path, md_path
         Files to write.
     methods
-        Columns in order, see `stflow.report.columns.Column.parse`; methods that are not named follow as they come.
+        Rows in order, see `stflow.report.columns.Column.parse`; methods that are not named follow as they come.
     splits
         The benchmarks' `stflow.data.split_record` files: they say why a dataset has no folds, and so no number.
     not_run
-        Encoder -> why nothing was run with it; the methods on it have their columns, without numbers.
+        Encoder -> why nothing was run with it; the methods on it have their rows, without numbers.
+    not_same
+        Benchmark or method -> why its numbers are not comparable with the printed ones.
 
     Raises
     ------
     IntegrityError
         A metrics file that is missing or cut short.
     """
-    runs = run_scores(read_metrics(metrics))
+    runs = run_scores(read_metrics(metrics, metric="pearson"))
     columns = method_order(runs, methods, list(not_run or {}))
     summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
-    rows = [{**row, "not_run": None} for row in summary] + _rows_not_run(summary, columns, not_run or {})
-    _add_printed(rows)
-    write_text(csv_path, to_csv(COLUMNS, rows))
-    write_text(md_path, to_markdown(rows, columns, failures(runs), reasons_in(splits), not_run or {}))
+    summary += _rows_not_run(summary, columns, not_run or {})
+    grids = blocks("table1", metrics, [], Context(not_run or {}, not_same or {}))
+    write_text(csv_path, to_csv(COLUMNS, _with_printed(summary, grids)))
+    empty = reasons_in(splits)
+    write_text(md_path, to_markdown(summary, grids, columns, failures(runs), empty, not_run or {}))
 
 
 def records(summary: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -127,10 +110,9 @@ def _rows_not_run(
     places = dict.fromkeys(tuple(row[key] for key in keys) for row in summary if row["dataset"] != AVERAGE)
     return [
         {
-            **dict.fromkeys(COLUMNS),
             **dict(zip(keys, place, strict=True)),
             **{name: getattr(column, name) for name in ("method", "variant", "encoder")},
-            "not_run": not_run[column.encoder],
+            "reason": not_run[column.encoder],
         }
         for column in columns
         if column.encoder in not_run
@@ -138,28 +120,52 @@ def _rows_not_run(
     ]
 
 
+def _with_printed(summary: Sequence[Mapping[str, Any]], grids: Sequence[Block]) -> list[dict[str, Any]]:
+    """The lines of the CSV: those of the summary with the printed number, then the paper's that were not run."""
+    blank = dict.fromkeys(COLUMNS)
+    printed: dict[tuple[str, ...], dict[str, Any]] = {}
+    for block in grids:
+        for section, cells in block.sections:
+            for cell in cells:
+                if cell.printed is not None or cell.ours is not None:
+                    line = {**record(section, block.protocol, cell), "dataset": _dataset_of(cell)}
+                    printed[tuple(line[name] for name in KEY)] = line
+    found = []
+    for row in summary:
+        line = printed.pop(tuple(row[name] for name in KEY), {})
+        ours = {**row, "reason": row.get("reason") or line.get("reason")}
+        found.append({name: (blank | line | ours)[name] for name in COLUMNS})
+    return found + [{name: (blank | line)[name] for name in COLUMNS} for line in printed.values()]
+
+
+def _dataset_of(cell: Cell) -> str:
+    """``average`` of all, or what the row is called, as the average without one."""
+    return cell.row.label.replace("Average", AVERAGE) if cell.key.over else cell.key.dataset
+
+
 def to_markdown(
     summary: Sequence[Mapping[str, Any]],
+    grids: Sequence[Block],
     columns: Sequence[Column],
     failed: Sequence[str],
-    reasons: Reasons,
+    reasons: NoFolds,
     not_run: Mapping[str, str],
 ) -> str:
     """The whole page."""
-    parts = ["# Table 1: Pearson correlation", HOW_TO_READ]
-    for protocol in dict.fromkeys([*(row["protocol"] for row in summary), *(key[2] for key in reasons)]):
+    parts = ["# Table 1: Pearson correlation", f"{HOW_TO_READ} {CONSTANT}"]
+    grid = {block.protocol: block.sections for block in grids}
+    for protocol in dict.fromkeys([*grid, *(row["protocol"] for row in summary), *(key[2] for key in reasons)]):
         rows = [row for row in summary if row["protocol"] == protocol]
         empty = {key[:2]: reason for key, reason in reasons.items() if key[2] == protocol}
-        parts += [
-            f"## Protocol {protocol}",
-            PROTOCOLS.get(protocol, ""),
-            _block(rows, columns, list(empty)),
-        ]
-        if any(row["printed_mean"] is not None for row in rows):
-            parts.append("In parentheses: the number printed in the paper (arXiv 2506.05361, tables 1 and 12).")
-        parts.append(encoders_told([column for column in columns if column.encoder not in not_run]))
+        sections = grid.get(protocol, [])
+        theirs, ours = _paper_parts(sections), _own_parts(rows, columns, list(empty))
+        ran = any(cell.ours for _, cells in sections for cell in cells)
+        parts += [f"## Protocol {protocol}", PROTOCOLS.get(protocol, "")]
+        parts += [*theirs, *ours] if ran else [*ours, *theirs]
+        if rows:
+            parts.append(encoders_told([column for column in columns if column.encoder not in not_run]))
         told = [f"- {'/'.join(key)}: no fold under this protocol, as {reason}." for key, reason in empty.items()]
-        parts.append("\n".join(_scored([row for row in rows if not row["not_run"]]) + told))
+        parts.append("\n".join(_scored([row for row in rows if "mean" in row]) + told))
     parts += [not_run_section(not_run), failed_section(failed)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -180,38 +186,46 @@ def failed_section(failed: Sequence[str]) -> str:
     return "\n".join([f"## Failed runs: {len(failed)}", "", *(f"- `{line}`" for line in failed)])
 
 
-def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], empty: Sequence[tuple[str, str]]) -> str:
-    """A row a dataset; one without numbers for each (benchmark, dataset) of ``empty``."""
-    body = []
-    # Averages stand below the datasets of their benchmark.
-    lines = [(row["benchmark"], row["dataset"] == AVERAGE, row["dataset"]) for row in rows]
-    lines += [(benchmark, False, dataset) for benchmark, dataset in empty]
-    places = list(dict.fromkeys(lines))
-    benchmarks = list(dict.fromkeys(line[0] for line in lines))
-    order = sorted(places, key=lambda line: (benchmarks.index(line[0]), line[1], places.index(line)))
-    for benchmark, _, dataset in order:
-        here = {Column.of(row): row for row in rows if (row["benchmark"], row["dataset"]) == (benchmark, dataset)}
-        means = [
-            here[column]["mean"] if column in here and not here[column]["not_run"] else math.nan for column in columns
-        ]
-        cells = [
-            _cell(here[column], rank) if column in here else MISSING
-            for column, rank in zip(columns, ranks(means), strict=True)
-        ]
-        body.append([benchmark, dataset, *cells])
-    return format_table(["benchmark", "dataset", *labels(columns).values()], body, 2)
+def _paper_parts(sections: Sequence[tuple[Section, list[Cell]]]) -> list[str]:
+    """The paper's layout."""
+    reasons, parts = Reasons(), []
+    for section, cells in sections:
+        if text := section_block(section, cells, reasons):
+            ran = any(cell.ours for cell in cells)
+            parts += [f"### The paper's table, {section.heading}" + ("" if ran else " (not run)"), text]
+    return [*parts, *notes(sections, reasons)]
 
 
-def _cell(row: Mapping[str, Any], rank: int) -> str:
-    if row["not_run"]:
-        text = "not run"
-    elif row["n_seeds"] == 0 and row["n_failed"]:
-        text = mark("failed", rank)
-    else:
-        text = mark(with_spread(row["mean"], row["std"]), rank)
-    if row["printed_mean"] is not None:
-        text += f" ({with_spread(row['printed_mean'], row['printed_std'])})"
-    return text
+def _own_parts(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], empty: Sequence[tuple[str, str]]
+) -> list[str]:
+    """All methods of the configuration, a block a benchmark: a row a method, a column a dataset."""
+    parts = []
+    for benchmark in dict.fromkeys([*(row["benchmark"] for row in rows), *(key[0] for key in empty)]):
+        here = [row for row in rows if row["benchmark"] == benchmark]
+        names = dict.fromkeys(row["dataset"] for row in here if row["dataset"] != AVERAGE)
+        names |= dict.fromkeys(dataset for where, dataset in empty if where == benchmark)
+        shown = [*names, *([AVERAGE] if any(row["dataset"] == AVERAGE for row in here) else [])]
+        cell = {(Column.of(row), row["dataset"]): row for row in here}
+        present = [column for column in columns if any((column, name) in cell for name in shown)]
+        places = {name: [cell.get((column, name)) for column in present] for name in shown}
+        ranked = {name: ranks([number_of(row) for row in found]) for name, found in places.items()}
+        body = [
+            [label, *(_cell(places[name][place], ranked[name][place]) for name in shown)]
+            for place, label in enumerate(labels(present).values())
+        ]
+        parts += [f"### All methods, {benchmark}", format_table(["method", *shown], body)]
+    return parts
+
+
+def _cell(row: Mapping[str, Any] | None, rank: int) -> str:
+    if row is None:
+        return MISSING
+    if "mean" not in row:
+        return "not run"
+    if row["n_seeds"] == 0 and row["n_failed"]:
+        return mark("failed", rank)
+    return mark(with_spread(row["mean"], row["std"]), rank)
 
 
 def _scored(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -236,17 +250,6 @@ def _scored(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"x folds; seeds: {told}."
         )
     return lines
-
-
-def _add_printed(summary: list[dict[str, Any]]) -> None:
-    """Add printed_mean and printed_std, None where the paper has no such number."""
-    for row in summary:
-        where = (row["encoder"], row["method"], row["variant"], row["protocol"])
-        if row["dataset"] == AVERAGE:
-            datasets = {other["dataset"] for other in summary if other["benchmark"] == row["benchmark"]} - {AVERAGE}
-            row["printed_mean"], row["printed_std"] = printed_average(row["benchmark"], datasets, *where), None
-        else:
-            row["printed_mean"], row["printed_std"] = printed(row["benchmark"], row["dataset"], *where) or (None, None)
 
 
 def _count(number: int, noun: str) -> str:
