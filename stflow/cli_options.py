@@ -17,6 +17,10 @@ RunName = Annotated[str, typer.Option("--run", help="benchmark/dataset/encoder/m
 ManifestPath = Annotated[Path, typer.Option("--manifest", help="Split manifest of the benchmark.")]
 BySlide = Annotated[bool, typer.Option("--by-slide", help="The paper protocol's folds may share patients.")]
 NotRun = Annotated[list[str] | None, typer.Option("--not-run", help="encoder=why nothing was run with it.")]
+NotSame = Annotated[
+    list[str] | None,
+    typer.Option("--not-same", help="benchmark or method=why its numbers are not comparable with the printed ones."),
+]
 
 
 def pairs(texts: list[str] | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stflow.cli_options import ManifestPath, NotRun, Results, pairs, words
+from stflow.cli_options import ManifestPath, NotRun, NotSame, Results, pairs, words
 
 table_app = typer.Typer(no_args_is_help=True, help="Tables from the long metrics.")
 figure_app = typer.Typer(no_args_is_help=True, help="Figures from predictions.")
@@ -32,11 +32,29 @@ def table_table1(
     methods: Annotated[str, typer.Option(help="Order: method[/variant][@encoder], comma between.")] = "",
     splits: Annotated[list[Path] | None, typer.Option(help="Splits files: why a dataset has no number.")] = None,
     not_run: NotRun = None,
+    not_same: NotSame = None,
 ) -> None:
-    """Table 1: Pearson of every method on every dataset, by protocol."""
+    """Table 1: Pearson of every method on every dataset, by protocol, beside the printed numbers."""
     from stflow.report.table1 import make_table1
 
-    make_table1(metrics, csv, md, words(methods), splits or [], pairs(not_run))
+    make_table1(metrics, csv, md, words(methods), splits or [], pairs(not_run), pairs(not_same))
+
+
+@table_app.command("paper")
+def table_paper(
+    name: Annotated[str, typer.Option(help="table2 to table5, table9 to table13.")],
+    csv: Annotated[Path, typer.Option(help="CSV to write.")],
+    md: Annotated[Path, typer.Option(help="Markdown to write.")],
+    metrics: Annotated[list[Path] | None, typer.Argument(help="Metrics files.")] = None,
+    gene: Annotated[list[str] | None, typer.Option(help="benchmark/dataset/gene of a map, for table2.")] = None,
+    not_run: NotRun = None,
+    not_same: NotSame = None,
+) -> None:
+    """One of the paper's other tables of scores, beside the printed numbers."""
+    from stflow.report.paper.make import make_paper_table
+
+    genes = [(benchmark, dataset, symbol) for benchmark, dataset, symbol in (g.split("/", 2) for g in gene or [])]
+    make_paper_table(name, metrics or [], csv, md, genes, pairs(not_run), pairs(not_same))
 
 
 @table_app.command("gene-groups")
@@ -114,11 +132,13 @@ def table_methods(
 def table_page(
     md: Annotated[Path, typer.Option(help="Markdown to read.")],
     html: Annotated[Path, typer.Option(help="HTML to write.")],
+    tex: Annotated[Path | None, typer.Option(help="LaTeX to write.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="The table as CSV, which the page offers.")] = None,
 ) -> None:
-    """A table as a page of HTML, as the report shows it."""
+    """A table as a page of HTML, as the report shows it, and as LaTeX."""
     from stflow.report.page import make_page
 
-    make_page(md, html)
+    make_page(md, html, tex, csv)
 
 
 @figure_app.command("biomarker")

@@ -116,8 +116,8 @@ class _Config(Model):
     )
     method_datasets: dict[str, list[str]] = Field(
         default_factory=lambda: {name: list(places) for name, places in PAPER_METHOD_DATASETS.items()},
-        description="method or method/variant -> `benchmark` or `benchmark/dataset`, each with `@protocol` or for both, "
-        "that it runs on; default: the paper's choice where `benchmarks` is left out, else all",
+        description="method or method/variant -> `benchmark` or `benchmark/dataset`, each with `@protocol` or for "
+        "both, that it runs on; default: the paper's choice where `benchmarks` is left out, else all",
     )
     protocols: list[Protocol] = Field(
         default_factory=lambda: list(PROTOCOLS),

@@ -41,6 +41,7 @@ STAGES: Mapping[str, str] = {
     "search-choose": "stflow.search.choose",
     "evaluate": "stflow.evaluation.evaluate",
     "table1": "stflow.report.table1",
+    "paper-table": "stflow.report.paper.make",
     "methods": "stflow.report.methods",
     "gene-groups": "stflow.report.gene_groups",
     "calibration": "stflow.report.calibration",

@@ -27,6 +27,7 @@ from stflow.plan_checks import refuse_incomplete_mirrors, refuse_unusable
 from stflow.plan_encoders import EncoderPlan, refuse_missing_weights
 from stflow.plan_figures import FigurePlan
 from stflow.plan_options import RunOptions
+from stflow.plan_paper import PaperPlan
 from stflow.plan_search import SearchPlan
 from stflow.provenance import write_if_changed
 from stflow.search.chosen import Chosen
@@ -91,7 +92,7 @@ class Plan:
             if entry.format == "hest_bench" and entry.manifest is None:
                 require_official_folds(config.root(name), self._manifests[name], config.datasets(name))
         self.encoders = EncoderPlan(config, self._manifests)
-        self.figures, self.options = FigurePlan(self), RunOptions(self)
+        self.figures, self.options, self.paper = FigurePlan(self), RunOptions(self), PaperPlan(self)
         self._rows = self.encoders.rows(self.methods)
         self.chosen, self.search = Chosen.read(config.searched), SearchPlan(self)
         self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}

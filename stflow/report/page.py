@@ -1,10 +1,19 @@
-"""A markdown table as a page of HTML, which Snakemake's report opens; it offers a CSV only as a download."""
+"""A table as a page of HTML, which Snakemake's report opens, and as LaTeX; the page has the CSV and the LaTeX in it."""
 
 from __future__ import annotations
 
+import html
+from base64 import b64encode
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stflow.io import write_text
+from stflow.report.latex import to_latex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it.token import Token
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -12,30 +21,79 @@ _PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1e293b; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .3rem .8rem; border-bottom: 1px solid #cbd5e1; white-space: nowrap; }}
-th {{ border-bottom: 2px solid #475569; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; color: #1e293b; margin: 2rem auto; padding: 0 1.5rem; }}
+p, ul, h1, h2, h3 {{ max-width: 52rem; }}
+h3 {{ margin-bottom: .4rem; }}
+table {{ border-collapse: collapse; margin: .4rem 0 1.4rem; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .2rem .8rem; border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
+th {{ border-bottom: 2px solid #475569; text-align: left; position: sticky; top: 0; background: #fff; }}
+th:first-child, td:first-child {{ position: sticky; left: 0; background: #fff; }}
+tr.ours td, tr.printed td {{ border-bottom: none; }}
+tr.alone td {{ border-bottom: 1px solid #e2e8f0; }}
+tr.printed td, tr.difference td {{ color: #64748b; font-size: .92em; }}
+tr.ours td:first-child, tr.alone td:first-child {{ color: #1e293b; font-size: 1rem; }}
 .wide {{ overflow-x: auto; }}
-code {{ font-size: .9em; }}
+code, pre {{ font-size: .9em; }}
+pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}
+summary {{ cursor: pointer; }}
+nav a {{ margin-right: 1rem; color: #2563eb; }}
 </style>
 </head>
 <body>
-{body}</body>
+{links}{body}</body>
 </html>
 """
 
 
-def make_page(md: Path, html: Path) -> None:
-    """Write the markdown file ``md`` as one HTML page without scripts or outside files."""
+def make_page(md: Path, html_path: Path, tex: Path | None = None, csv: Path | None = None) -> None:
+    """Write a markdown file as one HTML page without scripts or outside files, and as LaTeX.
+
+    Parameters
+    ----------
+    md
+        Markdown to read.
+    html_path, tex
+        Files to write.
+    csv
+        The same table as CSV, offered in the page.
+    """
     text = Path(md).read_text(encoding="utf-8")
     title = next((line.lstrip("# ") for line in text.splitlines() if line.startswith("#")), Path(md).stem)
-    write_text(html, _PAGE.format(title=title, body=to_html(text)))
+    downloads: dict[str, str] = {}
+    if csv is not None:
+        downloads["csv"] = Path(csv).read_text(encoding="utf-8")
+    if tex is not None:
+        downloads["tex"] = to_latex(text)
+        write_text(tex, downloads["tex"])
+    links = "".join(_link(f"{Path(md).stem}.{suffix}", content) for suffix, content in downloads.items())
+    shown = f"<nav>{links}</nav>\n" if links else ""
+    write_text(html_path, _PAGE.format(title=html.escape(title), links=shown, body=to_html(text)))
+
+
+def _link(name: str, text: str) -> str:
+    """A link that saves a text which is in the page itself."""
+    data = b64encode(text.encode()).decode()
+    kind = "LaTeX" if name.endswith(".tex") else "CSV"
+    return f'<a download="{html.escape(name)}" href="data:text/plain;charset=utf-8;base64,{data}">{kind}</a>'
 
 
 def to_html(markdown: str) -> str:
-    """The body of the page; wide tables scroll sideways."""
+    """The body of the page; wide tables scroll sideways, and lines of one row stand together."""
     from markdown_it import MarkdownIt
 
-    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(markdown)
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    tokens = parser.parse(markdown)
+    _name_lines(tokens)
+    body = parser.renderer.render(tokens, parser.options, {})
     return body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+
+
+def _name_lines(tokens: Sequence[Token]) -> None:
+    """Give table rows the class of what their second cell says they are: ours, printed, difference."""
+    for place, token in enumerate(tokens):
+        if token.type != "tr_open":
+            continue
+        cells = [other.content for other in tokens[place : place + 6] if other.type == "inline"]
+        word = cells[1].partition(";")[0] if len(cells) > 1 else ""
+        if word in ("ours", "printed", "difference"):
+            token.attrSet("class", f"{word} alone" if word == "printed" and cells[0] else word)

@@ -1,8 +1,8 @@
 """Table 1: Pearson correlation of every method on every dataset, by protocol, beside what the paper printed.
 
 Two views of the same numbers: the paper's layout, nine methods on seventeen datasets with the printed number, the
-difference and a verdict below each of ours; and all methods of the configuration, a block a benchmark. The CSV holds one
-line a dataset, protocol, method and encoder, those of the paper also where nothing was run.
+difference and a verdict below each of ours; and all methods of the configuration, a block a benchmark. The CSV holds
+one line a dataset, protocol, method and encoder, those of the paper also where nothing was run.
 """
 
 from __future__ import annotations

@@ -39,13 +39,7 @@ rule audit:
         audits=[PATHS.audit(*key) for key, folds in PLAN.folds.items() if folds],
         code=CODE("audit-table"),
     output:
-        csv=report(
-            PATHS.table("audit", "csv"),
-            caption="../report/audit.rst",
-            category="Tables",
-            subcategory="Audit",
-            labels={"table": "Audit as CSV"},
-        ),
+        csv=PATHS.table("audit", "csv"),
         md=PATHS.table("audit", "md"),
     log:
         LOGS / "table/audit.log",
@@ -58,28 +52,3 @@ rule audit:
         "Write the audit of all folds."
     shell:
         "stflow table audit {input.audits:q} --csv {output.csv:q} --md {output.md:q} > {log:q} 2>&1"
-
-
-rule audit_page:
-    input:
-        md=rules.audit.output.md,
-        code=CODE("page"),
-    output:
-        report(
-            PATHS.table("audit", "html"),
-            caption="../report/audit.rst",
-            category="Tables",
-            subcategory="Audit",
-            labels={"table": "Audit"},
-        ),
-    log:
-        LOGS / "table/audit_page.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    message:
-        "Write the audit of all folds as a page."
-    shell:
-        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"

@@ -51,6 +51,9 @@ ENVIRONMENT = "../../envs/stflow.yaml"
 # Encoders that are left out, for the tables.
 NOT_RUN = option("--not-run", *(f"{name}={why}" for name, why in CONFIG.not_run.items()))
 
+# What was run otherwise than in the paper, so that a printed number is not of the same thing.
+NOT_SAME = option("--not-same", *(f"{name}={why}" for name, why in PLAN.paper.not_same().items()))
+
 # One group and one run as path patterns.
 GROUP = Group("{benchmark}", "{dataset}", "{encoder}", "{method}", "{variant}", "{protocol}")
 RUN = Run(GROUP, "{fold}", "{seed}")
@@ -88,6 +91,30 @@ def inputs_of_training(run):
         "weights": PLAN.encoders.method_weights(run.group.method, run.group.variant),
         "audit": [ancient(path) for path in PLAN.audits(run.group)],
     }
+
+
+def table_files(name):
+    """A table in all its forms."""
+    return [PATHS.table(name, suffix) for suffix in ("csv", "md", "html", "tex")]
+
+
+def table_caption(table):
+    """The caption of a table in the report: that of its kind."""
+    kind = table.partition("/")[0]
+    text = (Path(workflow.basedir) / "report" / f"{kind}.rst").read_text(encoding="utf-8")
+    return text.replace("{name}", table.partition("/")[2])
+
+
+def table_label(table):
+    """What a table is called in the report."""
+    kind, _, name = table.partition("/")
+    word = f"Table {kind.removeprefix('table')}" if kind.startswith("table") else kind.replace("_", " ").capitalize()
+    return f"{word}: {name}" if name else word
+
+
+def table_category(table):
+    """Under what the report lists a table."""
+    return {"audit": "Audit"}.get(table, "Tables")
 
 
 def case_of(wildcards):
@@ -162,3 +189,4 @@ wildcard_constraints:
     slide=r"[^/]+",
     part=r"[^/]+\.\d+",
     gene=r"[^/]+",
+    table=r"[\w/]+",

@@ -7,13 +7,7 @@ rule dataset_table:
         tiles=lambda wildcards: PLAN.tile_paths(wildcards.benchmark, PLAN.slides(wildcards.benchmark)),
         code=CODE("datasets"),
     output:
-        csv=report(
-            PATHS.table("datasets/{benchmark}", "csv"),
-            caption="../report/datasets.rst",
-            category="Tables",
-            subcategory="Datasets",
-            labels={"table": "{benchmark} as CSV"},
-        ),
+        csv=PATHS.table("datasets/{benchmark}", "csv"),
         md=PATHS.table("datasets/{benchmark}", "md"),
     log:
         LOGS / "table/datasets/{benchmark}.log",
@@ -33,31 +27,6 @@ rule dataset_table:
         "stflow table datasets --results {params.results:q} --benchmark {wildcards.benchmark}"
         " --manifest {params.manifest:q} --datasets {params.datasets:q} --csv {output.csv:q} --md {output.md:q}"
         " > {log:q} 2>&1"
-
-
-rule dataset_page:
-    input:
-        md=rules.dataset_table.output.md,
-        code=CODE("page"),
-    output:
-        report(
-            PATHS.table("datasets/{benchmark}", "html"),
-            caption="../report/datasets.rst",
-            category="Tables",
-            subcategory="Datasets",
-            labels={"table": "{benchmark}"},
-        ),
-    log:
-        LOGS / "table/datasets/{benchmark}_page.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    message:
-        "Write the datasets of {wildcards.benchmark} as a page."
-    shell:
-        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
 
 
 rule histograms:
@@ -99,7 +68,7 @@ rule histograms:
 rule datasets:
     """The datasets of every benchmark: slides, patients, folds, spots."""
     input:
-        [PATHS.table(f"datasets/{benchmark}", suffix) for benchmark in CONFIG.benchmarks for suffix in ("csv", "html")],
+        [table_files(f"datasets/{benchmark}") for benchmark in CONFIG.benchmarks],
     message:
         "The tables of datasets are made."
 
@@ -112,6 +81,6 @@ for number, benchmark in (("table7", "hest"), ("table8", "stimage")):
             name:
                 number
             input:
-                [PATHS.table(f"datasets/{benchmark}", suffix) for suffix in ("csv", "html")],
+                table_files(f"datasets/{benchmark}"),
             message:
                 f"The datasets of {benchmark} are counted."

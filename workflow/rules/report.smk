@@ -1,5 +1,16 @@
 # Tables, figures, and the report that shows them.
 
+# Every table of the configuration, in the order of the report.
+ALL_TABLES = [
+    "table1",
+    *PLAN.paper.tables,
+    "methods",
+    *(f"gene_groups/{benchmark}" for benchmark in PLAN.gene_groups()),
+    *(["calibration"] if PLAN.sampled_groups() else []),
+    *(f"datasets/{benchmark}" for benchmark in CONFIG.benchmarks),
+    "audit",
+]
+
 
 rule table1:
     """Table 1: Pearson correlation of every method on every dataset."""
@@ -8,13 +19,7 @@ rule table1:
         splits=[PATHS.splits(benchmark) for benchmark in CONFIG.benchmarks],
         code=CODE("table1"),
     output:
-        csv=report(
-            PATHS.table("table1", "csv"),
-            caption="../report/table1.rst",
-            category="Tables",
-            subcategory="Table 1",
-            labels={"table": "Table 1 as CSV"},
-        ),
+        csv=PATHS.table("table1", "csv"),
         md=PATHS.table("table1", "md"),
     log:
         LOGS / "table/table1.log",
@@ -27,36 +32,81 @@ rule table1:
         methods=PLAN.options.columns(),
         splits=lambda wildcards, input: option("--splits", *input.splits),
         not_run=NOT_RUN,
+        not_same=NOT_SAME,
     message:
         "Write Table 1."
     shell:
         "stflow table table1 {input.metrics:q} --csv {output.csv:q} --md {output.md:q} --methods {params.methods:q}"
-        " {params.splits} {params.not_run} > {log:q} 2>&1"
+        " {params.splits} {params.not_run} {params.not_same} > {log:q} 2>&1"
 
 
-rule table1_page:
+rule paper_table:
     input:
-        md=rules.table1.output.md,
+        metrics=lambda wildcards: [PATHS.metrics(group) for group in PLAN.paper.groups(f"table{wildcards.number}")],
+        code=CODE("paper-table"),
+    output:
+        csv=PATHS.table("table{number}", "csv"),
+        md=PATHS.table("table{number}", "md"),
+    log:
+        LOGS / "table/table{number}.log",
+    wildcard_constraints:
+        number=one_of(name.removeprefix("table") for name in PLAN.paper.tables),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        genes=lambda wildcards: option("--gene", *(PLAN.paper.genes() if wildcards.number == "2" else ())),
+        not_run=NOT_RUN,
+        not_same=NOT_SAME,
+    message:
+        "Write Table {wildcards.number}."
+    shell:
+        "stflow table paper {input.metrics:q} --name table{wildcards.number} --csv {output.csv:q} --md {output.md:q}"
+        " {params.genes} {params.not_run} {params.not_same} > {log:q} 2>&1"
+
+
+# Every table as a page of the report and as LaTeX, both from its markdown; the page has the CSV in it.
+rule table_page:
+    input:
+        md=PATHS.table("{table}", "md"),
+        csv=PATHS.table("{table}", "csv"),
         code=CODE("page"),
     output:
-        report(
-            PATHS.table("table1", "html"),
-            caption="../report/table1.rst",
-            category="Tables",
-            subcategory="Table 1",
-            labels={"table": "Table 1"},
+        html=report(
+            PATHS.table("{table}", "html"),
+            caption="../report/table.rst",
+            category=lambda wildcards: table_category(wildcards.table),
+            labels=lambda wildcards: {"table": table_label(wildcards.table)},
         ),
+        tex=PATHS.table("{table}", "tex"),
     log:
-        LOGS / "table/table1_page.log",
+        LOGS / "table/pages/{table}.log",
     conda:
         ENVIRONMENT
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        caption=lambda wildcards: table_caption(wildcards.table),
     message:
-        "Write Table 1 as a page."
+        "Write table {wildcards.table} as a page and as LaTeX."
     shell:
-        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
+        "stflow table page --md {input.md:q} --csv {input.csv:q} --html {output.html:q} --tex {output.tex:q}"
+        " > {log:q} 2>&1"
+
+
+# Tables 2 to 5 and 9 to 13 by their names; tables 7 and 8 are those of the datasets.
+for name in PLAN.paper.tables:
+
+    rule:
+        name:
+            name
+        input:
+            table_files(name),
+        message:
+            f"{name.capitalize()} is made."
 
 
 rule methods:
@@ -65,13 +115,7 @@ rule methods:
         metrics=[PATHS.metrics(group) for group in PLAN.groups()],
         code=CODE("methods"),
     output:
-        csv=report(
-            PATHS.table("methods", "csv"),
-            caption="../report/methods.rst",
-            category="Tables",
-            subcategory="Methods",
-            labels={"table": "Methods as CSV"},
-        ),
+        csv=PATHS.table("methods", "csv"),
         md=PATHS.table("methods", "md"),
     log:
         LOGS / "table/methods.log",
@@ -91,44 +135,13 @@ rule methods:
         " --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
 
 
-rule methods_page:
-    input:
-        md=rules.methods.output.md,
-        code=CODE("page"),
-    output:
-        report(
-            PATHS.table("methods", "html"),
-            caption="../report/methods.rst",
-            category="Tables",
-            subcategory="Methods",
-            labels={"table": "Methods"},
-        ),
-    log:
-        LOGS / "table/methods_page.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    message:
-        "Write the table of methods as a page."
-    shell:
-        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
-
-
 rule gene_group_table:
     input:
         metrics=lambda wildcards: [PATHS.metrics(group) for group in PLAN.groups(benchmark=wildcards.benchmark)],
         groups=lambda wildcards: PLAN.gene_groups()[wildcards.benchmark],
         code=CODE("gene-groups"),
     output:
-        csv=report(
-            PATHS.table("gene_groups/{benchmark}", "csv"),
-            caption="../report/gene_groups.rst",
-            category="Tables",
-            subcategory="Groups of genes",
-            labels={"table": "{benchmark} as CSV"},
-        ),
+        csv=PATHS.table("gene_groups/{benchmark}", "csv"),
         md=PATHS.table("gene_groups/{benchmark}", "md"),
     log:
         LOGS / "table/gene_groups/{benchmark}.log",
@@ -147,44 +160,13 @@ rule gene_group_table:
         " --md {output.md:q} --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
 
 
-rule gene_group_page:
-    input:
-        md=rules.gene_group_table.output.md,
-        code=CODE("page"),
-    output:
-        report(
-            PATHS.table("gene_groups/{benchmark}", "html"),
-            caption="../report/gene_groups.rst",
-            category="Tables",
-            subcategory="Groups of genes",
-            labels={"table": "{benchmark}"},
-        ),
-    log:
-        LOGS / "table/gene_groups/{benchmark}_page.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    message:
-        "Write the groups of genes of {wildcards.benchmark} as a page."
-    shell:
-        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
-
-
 rule calibration:
     """Calibration of predictions with several samples."""
     input:
         metrics=[PATHS.metrics(group) for group in PLAN.sampled_groups()],
         code=CODE("calibration"),
     output:
-        csv=report(
-            PATHS.table("calibration", "csv"),
-            caption="../report/calibration.rst",
-            category="Tables",
-            subcategory="Calibration",
-            labels={"table": "Calibration as CSV"},
-        ),
+        csv=PATHS.table("calibration", "csv"),
         md=PATHS.table("calibration", "md"),
     log:
         LOGS / "table/calibration.log",
@@ -201,31 +183,6 @@ rule calibration:
     shell:
         "stflow table calibration {input.metrics:q} --csv {output.csv:q} --md {output.md:q}"
         " --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
-
-
-rule calibration_page:
-    input:
-        md=rules.calibration.output.md,
-        code=CODE("page"),
-    output:
-        report(
-            PATHS.table("calibration", "html"),
-            caption="../report/calibration.rst",
-            category="Tables",
-            subcategory="Calibration",
-            labels={"table": "Calibration"},
-        ),
-    log:
-        LOGS / "table/calibration_page.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    message:
-        "Write the table of calibration as a page."
-    shell:
-        "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
 
 
 rule biomarker:
@@ -272,11 +229,7 @@ rule biomarker:
 rule gene_groups:
     """Scores by named groups of genes, of every benchmark that has them."""
     input:
-        [
-            PATHS.table(f"gene_groups/{benchmark}", suffix)
-            for benchmark in PLAN.gene_groups()
-            for suffix in ("csv", "html")
-        ],
+        [table_files(f"gene_groups/{benchmark}") for benchmark in PLAN.gene_groups()],
     message:
         "The tables of gene groups are made."
 
@@ -292,16 +245,8 @@ rule biomarkers:
 rule tables_and_figures:
     """All that the report shows."""
     input:
-        rules.table1.output,
-        rules.table1_page.output,
-        rules.methods.output,
-        rules.methods_page.output,
-        rules.audit.output,
-        rules.audit_page.output,
-        rules.datasets.input,
+        [table_files(name) for name in ALL_TABLES],
         [PATHS.figure("histograms", "png") for _ in PLAN.figures.histograms()[:1]],
-        rules.gene_groups.input,
-        [PATHS.table("calibration", suffix) for suffix in ("csv", "html") if PLAN.sampled_groups()],
         rules.biomarkers.input,
     message:
         "All tables and figures are made."

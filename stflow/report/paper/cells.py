@@ -28,8 +28,8 @@ UNPUBLISHED = {"stimage": "its splits, gene lists and tile size were never publi
 class Context:
     """What else a verdict depends on.
 
-    ``not_run``: encoder -> why nothing was run with it; ``not_same``: benchmark or method -> why what was run is not what
-    the paper ran.
+    ``not_run``: encoder -> why nothing was run with it; ``not_same``: benchmark or method -> why what was run is not
+    what the paper ran.
     """
 
     not_run: Mapping[str, str] = field(default_factory=dict)

@@ -17,8 +17,8 @@ SIGNS = {"agrees": "=", "higher": "↑", "lower": "↓"}
 
 HOW_TO_READ = (
     "Pearson correlation of measured and predicted log1p counts, gene by gene over all test spots of a fold pooled; "
-    "mean over genes, then folds, then seeds. ± is the population standard deviation over seeds (ddof = 0), of ours and, "
-    "as far as can be told, of the printed numbers; a number without it comes from one seed. Best **bold**, second "
+    "mean over genes, then folds, then seeds. ± is the population standard deviation over seeds (ddof = 0), of ours "
+    "and, as it seems, of the printed numbers; a number without it comes from one seed. Best **bold**, second "
     "<u>underlined</u>, ours and the printed ones each among themselves."
 )
 
@@ -145,6 +145,6 @@ def verdict_line(compared: dict[str, int], n_printed: int) -> str:
     """How many cells were compared, and with what verdicts."""
     n = sum(compared.values())
     return (
-        f"Of {n_printed} printed cells {n} are compared: {compared['agrees']} agree, {compared['higher']} are higher here, "
-        f"{compared['lower']} lower."
+        f"Of {n_printed} printed cells {n} are compared: {compared['agrees']} agree, {compared['higher']} are higher "
+        f"here, {compared['lower']} lower."
     )

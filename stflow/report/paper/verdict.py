@@ -21,9 +21,9 @@ Kind = Literal["agrees", "higher", "lower", "not comparable"]
 LAST_DIGIT = 0.001
 
 RULE = (
-    "**Verdict.** = agrees: the difference is at most the sum of the two spreads and 0.001, one unit of the last printed "
-    "digit; ↑ higher, ↓ lower. A letter: not comparable, for the reason told below. A spread that is not there (one "
-    "seed, a printed average) counts as 0."
+    "**Verdict.** = agrees: the difference is at most the sum of the two spreads and 0.001, one unit of the last "
+    "printed digit; ↑ higher, ↓ lower. A letter: not comparable, for the reason told below. A spread that is not there "
+    "(one seed, a printed average) counts as 0."
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,7 @@ def make(name: str, metrics: list[Path], folder: Path) -> tuple[list[dict[str, s
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_printed_cell_comes_back(
-    name: str, tmp_path: Path, write: Callable[..., list[Path]]
-) -> None:
+def test_every_printed_cell_comes_back(name: str, tmp_path: Path, write: Callable[..., list[Path]]) -> None:
     wanted = printed_cells(name)
     # Later tables go first: table 12 prints no E2CNN, table 11 no BLEEP.
     sources = [cells for other in DETAILS.get(name, (name,)) for cells in printed_cells(other).items()]
@@ -72,7 +71,7 @@ def check_page(page: str) -> None:
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
     pairs = [
         (above, below)
-        for above, below in zip(table, table[1:], strict=False)
+        for above, below in pairwise(table)
         if (above[1], below[1]) == ("ours", "printed") and not above[0].startswith("Average")
     ]
     assert len(pairs) == sum(cells[1] == "ours" and not cells[0].startswith("Average") for cells in table) > 0

@@ -92,8 +92,8 @@ def test_in_a_table(tmp_path: Path, write: Callable[..., list[Path]]) -> None:
     hest = page[page.index("table, HEST") : page.index("table, STImage")]
     row = next(line for line in hest.splitlines() if line.startswith("| PRAD") and "ours" in line)
     assert row.split("|")[-2].strip() == "0.300 ± 0.002"
-    assert "-0.121 ↓ |" in hest and "+0.096 ↑ |" in hest and "+0.001 = |" in hest
-    assert "| PAAD " in hest and "printed; not run" not in row
+    assert [cell in hest for cell in ("-0.121 ↓ |", "+0.096 ↑ |", "+0.001 = |")] == [True] * 3
+    assert re.search(r"\| PAAD +\| printed; not run \|", hest)
     assert "3 are compared: 1 agree, 1 are higher here, 1 lower" in page
 
 
