@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from stflow import config, config_files
+from stflow.config_datasets import runs_on
 from stflow.errors import ConfigError
 from stflow.models import METHODS
 
@@ -207,3 +208,48 @@ def test_encoders_of_a_method_are_checked() -> None:
 def test_eight_views_are_for_a_method_that_knows_them() -> None:
     with pytest.raises(ConfigError, match=r"methods: ridge cannot use encoder 'resnet50\+views', eight features"):
         config.validate({"methods": ["ridge"], "method_encoders": {"ridge": ["resnet50+views"]}})
+
+
+def test_a_method_may_run_on_some_datasets_and_protocols_alone() -> None:
+    demo = {"demo_hest": {"source": "demo", "format": "hest"}}
+    found = config.validate(
+        {
+            "benchmarks": demo,
+            "methods": ["ridge", "stflow", "stflow/egnn"],
+            "method_datasets": {"stflow": ["demo_hest@paper"], "stflow/egnn": ["demo_hest/DEMO_IDC@clean"]},
+        }
+    )
+    where = ("demo_hest", "DEMO_IDC")
+    runs = {
+        (row, protocol): runs_on(found, *row.split("/"), *where, protocol)
+        for row in ("ridge/default", "stflow/default", "stflow/egnn")
+        for protocol in ("paper", "clean")
+    }
+    assert [key for key, ran in runs.items() if not ran] == [("stflow/default", "clean"), ("stflow/egnn", "paper")]
+
+
+def test_unknown_places_of_a_method_are_told_all_at_once() -> None:
+    demo = {"demo_hest": {"source": "demo", "format": "hest"}}
+    places = {"stflo": ["demo_hest"], "stflow": ["hest", "demo_hest/IDC", "demo_hest@papers"], "ridge": []}
+    with pytest.raises(ConfigError) as caught:
+        config.validate({"benchmarks": demo, "method_datasets": places})
+    message = str(caught.value)
+    for told in (
+        "no method or variant 'stflo'",
+        "method_datasets.stflow: no benchmark 'hest' here; known are demo_hest",
+        "benchmark demo_hest has no dataset 'IDC' here",
+        "no protocol 'papers'; take paper or clean",
+        "method_datasets.ridge: names no dataset",
+    ):
+        assert told in message
+
+
+def test_the_papers_ablations_run_by_default_on_its_benchmark_alone() -> None:
+    paper = config.Config()
+    assert "stflow/egnn" in paper.methods
+    assert runs_on(paper, "stflow", "egnn", "hest", "IDC", "paper")
+    assert not runs_on(paper, "stflow", "egnn", "hest", "IDC", "clean")
+    assert not runs_on(paper, "stflow", "egnn", "stimage", "Brain", "paper")
+    ours = config.validate({"benchmarks": {"demo_hest": {"source": "demo", "format": "hest"}}})
+    assert "stflow/egnn" not in ours.methods
+    assert ours.method_datasets == {}

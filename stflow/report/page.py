@@ -24,14 +24,14 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #1e293b; margin: 2rem auto; padding: 0 1.5rem; }}
 p, ul, h1, h2, h3 {{ max-width: 52rem; }}
 h3 {{ margin-bottom: .4rem; }}
-table {{ border-collapse: collapse; margin: .4rem 0 1.4rem; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .2rem .8rem; border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
+table {{ border-collapse: collapse; margin: .4rem 0 1.4rem; font-size: 14px; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .2rem .55rem; border-bottom: 1px solid #e2e8f0; white-space: nowrap; }}
 th {{ border-bottom: 2px solid #475569; text-align: left; position: sticky; top: 0; background: #fff; }}
 th:first-child, td:first-child {{ position: sticky; left: 0; background: #fff; }}
 tr.ours td, tr.printed td {{ border-bottom: none; }}
 tr.alone td {{ border-bottom: 1px solid #e2e8f0; }}
-tr.printed td, tr.difference td {{ color: #64748b; font-size: .92em; }}
-tr.ours td:first-child, tr.alone td:first-child {{ color: #1e293b; font-size: 1rem; }}
+tr.printed td, tr.difference td {{ color: #64748b; font-size: 13px; }}
+tr.ours td:first-child, tr.alone td:first-child {{ color: #1e293b; font-size: 14px; }}
 .wide {{ overflow-x: auto; }}
 code, pre {{ font-size: .9em; }}
 pre {{ background: #f8fafc; padding: .8rem; overflow-x: auto; }}

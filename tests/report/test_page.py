@@ -1,5 +1,7 @@
 """Tables as pages of HTML."""
 
+import re
+from base64 import b64decode
 from pathlib import Path
 
 from stflow.report.page import make_page, to_html
@@ -25,3 +27,22 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     assert page.startswith("<!DOCTYPE html>")
     assert "<title>Scores: r</title>" in page
     assert not [word for word in ("<script", "src=", "href=", "http") if word in page]
+
+
+def test_the_page_holds_its_csv_and_latex(tmp_path: Path) -> None:
+    md, csv, tex, html = (tmp_path / f"t.{suffix}" for suffix in ("md", "csv", "tex", "html"))
+    md.write_text(TABLE)
+    csv.write_text("dataset,STFlow\nIDC,0.5\n")
+    make_page(md, html, tex, csv)
+    found = re.findall(r'download="(.*?)" href="data:text/plain;charset=utf-8;base64,(.*?)"', html.read_text())
+    assert {name: b64decode(data).decode() for name, data in found} == {
+        "t.csv": csv.read_text(),
+        "t.tex": tex.read_text(),
+    }
+    assert "\\toprule" in tex.read_text()
+
+
+def test_lines_of_one_row_have_classes() -> None:
+    table = "|  |  | a |\n| --- | --- | ---: |\n| IDC | ours | 1 |\n|  | printed | 2 |\n|  | difference | 3 |\n"
+    body = to_html(table + "| SKCM | printed; not run | 2 |\n")
+    assert re.findall(r'<tr class="(.*?)">', body) == ["ours", "printed", "difference", "printed alone"]
