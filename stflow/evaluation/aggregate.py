@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.evaluation.evaluate import COLUMNS, POOLED
+from stflow.evaluation.evaluate import COLUMNS, METRICS_VERSION, POOLED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def read_metrics(paths: Sequence[Path]) -> pd.DataFrame:
     Raises
     ------
     IntegrityError
-        A file is missing, cut short, or of other columns.
+        A file is missing, cut short, of other columns, or was written by a program with other metrics.
     """
     import pandas as pd
     import pyarrow as pa
@@ -55,13 +55,18 @@ def read_metrics(paths: Sequence[Path]) -> pd.DataFrame:
                 f"{path} has the columns {', '.join(table.column_names)}, not {', '.join(COLUMNS)}. "
                 "Delete it and run `evaluate`."
             )
+        told = table.schema.metadata or {}
+        if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():
+            raise IntegrityError(f"{path} holds other metrics than this program writes. Delete it and run `evaluate`.")
         frames.append(table.to_pandas())
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
     return pd.concat(frames, ignore_index=True)
 
 
-def run_scores(metrics: pd.DataFrame, metric: str = "pearson", genes: Collection[str] | None = None) -> pd.DataFrame:
+def run_scores(
+    metrics: pd.DataFrame, metric: str = "pearson", genes: Collection[str] | None = None, by_slide: bool = False
+) -> pd.DataFrame:
     """One row a run: `GROUP`, fold, seed, ``score``, n_genes, n_undefined, n_spots, status, reason.
 
     Parameters
@@ -72,10 +77,15 @@ def run_scores(metrics: pd.DataFrame, metric: str = "pearson", genes: Collection
         Which metric.
     genes
         Only these genes; a run whose list holds none of them has no row.
+    by_slide
+        Of each slide alone, then the mean over the slides on which a gene has a score, in place of all spots pooled.
     """
-    rows = metrics[(metrics["metric"] == metric) & (metrics["slide"] == POOLED)]
+    rows = metrics[(metrics["metric"] == metric) & ((metrics["slide"] == POOLED) != by_slide)]
     if genes is not None:
         rows = rows[rows["gene"].isin(list(genes))]
+    if by_slide:
+        slides = rows.groupby([*GROUP, "fold", "seed", "gene", "status", "reason"], sort=False, observed=True)
+        rows = slides.agg(value=("value", "mean"), n_spots=("n_spots", "sum")).reset_index()
     runs = rows.groupby([*GROUP, "fold", "seed"], sort=False, observed=True)
     scores = runs.agg(
         score=("value", "mean"),  # leaves NaN out
