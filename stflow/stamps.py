@@ -42,6 +42,7 @@ STAGES: Mapping[str, str] = {
     "evaluate": "stflow.evaluation.evaluate",
     "table1": "stflow.report.table1",
     "methods": "stflow.report.methods",
+    "scores": "stflow.report.scores",
     "gene-groups": "stflow.report.gene_groups",
     "calibration": "stflow.report.calibration",
     "audit-table": "stflow.report.audit",

@@ -21,6 +21,7 @@ from stflow.evaluation.evaluate import COLUMNS, METRICS_VERSION, POOLED
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 #: What names a group, in the order of the tables: blocks, rows, columns.
 GROUP = ["benchmark", "dataset", "encoder", "protocol", "method", "variant"]
@@ -30,8 +31,18 @@ RUN_NAME = ["benchmark", "dataset", "encoder", "method", "variant", "protocol"]
 AVERAGE = "average"
 
 
-def read_metrics(paths: Sequence[Path]) -> pd.DataFrame:
+def read_metrics(
+    paths: Sequence[Path], pooled: Collection[str] | None = None, by_slide: Collection[str] | None = None
+) -> pd.DataFrame:
     """All metrics files in one frame, columns as `stflow.evaluation.evaluate.COLUMNS`.
+
+    Parameters
+    ----------
+    paths
+        Metrics files.
+    pooled, by_slide
+        Metrics whose rows of pooled spots, and of single slides, are wanted; default: all. A table needs few of them,
+        and all of a large benchmark's are gigabytes.
 
     Raises
     ------
@@ -58,10 +69,23 @@ def read_metrics(paths: Sequence[Path]) -> pd.DataFrame:
         told = table.schema.metadata or {}
         if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():
             raise IntegrityError(f"{path} holds other metrics than this program writes. Delete it and run `evaluate`.")
-        frames.append(table.to_pandas())
+        frames.append(_wanted(table, pooled, by_slide).to_pandas())
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
     return pd.concat(frames, ignore_index=True)
+
+
+def _wanted(table: pa.Table, pooled: Collection[str] | None, by_slide: Collection[str] | None) -> pa.Table:
+    """Its rows of these metrics of pooled spots, and of those metrics of single slides; None: of all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_pooled = pc.equal(table["slide"], POOLED)
+    kept = [
+        rows if names is None else pc.and_(rows, pc.is_in(table["metric"], pa.array(list(names), pa.string())))
+        for names, rows in ((pooled, is_pooled), (by_slide, pc.invert(is_pooled)))
+    ]
+    return table.filter(pc.or_(*kept))
 
 
 def run_scores(
@@ -112,7 +136,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     ``n_seeds`` counts the seeds in the mean, ``n_genes`` is the mean length of the folds' gene lists, ``n_spots`` the
     test spots of all folds together.
     """
-    scores = _over_seeds(seed_scores(runs))
+    scores = over_seeds(seed_scores(runs))
     first_seed = runs.drop_duplicates([*GROUP, "fold"])
     undefined = runs.groupby([*GROUP, "fold"], sort=False, observed=True)["n_undefined"].max()
     facts = first_seed.groupby(GROUP, sort=False, observed=True).agg(
@@ -126,7 +150,17 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def average_datasets(runs: pd.DataFrame) -> pd.DataFrame:
-    """As `summarise`, the mean over a benchmark's datasets in place of each, for benchmarks with more than one.
+    """As `summarise`, the mean over a benchmark's datasets in place of each, for benchmarks with more than one."""
+    key = [name for name in GROUP if name != "dataset"]
+    scores = over_seeds(average_seeds(runs))
+    facts = summarise(runs).groupby(key, sort=False, observed=True)
+    totals = facts[["n_folds", "n_spots", "n_undefined", "n_failed"]].sum()
+    totals["n_genes"] = facts["n_genes"].mean()
+    return scores.merge(totals.reset_index(), on=key)
+
+
+def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """As `seed_scores`, the mean over a benchmark's datasets in place of each, for benchmarks with more than one.
 
     Averaged seed by seed, so that the spread is that of the average. Where one dataset has a seed less than another
     (a method that draws nothing has but one), only the seeds that all have count; NaN if none.
@@ -139,15 +173,14 @@ def average_datasets(runs: pd.DataFrame) -> pd.DataFrame:
         score=("score", lambda values: values.mean(skipna=False)), n=("score", "size"), n_datasets=("n_datasets", "max")
     ).reset_index()
     averaged.loc[averaged["n"] < averaged["n_datasets"], "score"] = np.nan
-    scores = _over_seeds(averaged.assign(dataset=AVERAGE))
-    facts = summarise(runs).groupby(key, sort=False, observed=True)
-    totals = facts[["n_folds", "n_spots", "n_undefined", "n_failed"]].sum()
-    totals["n_genes"] = facts["n_genes"].mean()
-    return scores.merge(totals.reset_index(), on=key)
+    return averaged.assign(dataset=AVERAGE)[[*GROUP, "seed", "score"]]
 
 
-def _over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
-    """Mean and population standard deviation of ``score`` over seeds; a seed without a score does not count."""
+def over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
+    """One row a group, `GROUP`, mean, std, n_seeds, of `seed_scores`: population standard deviation over seeds.
+
+    A seed without a score does not count.
+    """
     scores = seeds.groupby(GROUP, sort=False, observed=True)["score"]
     table = scores.agg(mean="mean", std=lambda v: v.std(ddof=0) if v.count() > 1 else np.nan, n_seeds="count")
     return table.reset_index()
