@@ -56,7 +56,7 @@ def mae(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def r2(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Coefficient of determination: 1 - sum (y - p)^2 / sum (y - mean y)^2 (Kvalseth 1985, his first definition).
+    """Coefficient of determination: 1 - sum (y - p)^2 / sum (y - mean y)^2 (Kvålseth 1985, his first definition).
 
     1 at best, 0 for the measured mean at every spot, below 0 without limit for what is worse: it is no square. NaN
     where the measurement is constant.
@@ -124,11 +124,11 @@ def spatial_metrics(measured: np.ndarray, predicted: np.ndarray, centres: np.nda
 def ssim(measured: np.ndarray, predicted: np.ndarray, window: csr_array) -> np.ndarray:
     """Structural similarity of the measured and the predicted map of each gene (Wang et al. 2004, equation 13).
 
-    Spots stand for pixels: means, variances and covariance around a spot are over the spots in its window, weighted by
-    a Gaussian and normalised by the weights that are there (Knutsson and Westin 1993), and the mean is over spots. So
-    the map needs no lattice, and what lies off the tissue has no part. The range L is that of the measurement on this
-    slide, C_1 = (0.01 L)^2, C_2 = (0.03 L)^2. On a square array it is the usual SSIM of the picture away from its
-    edges. A constant prediction has the number that the formula gives; a constant measurement has NaN.
+    Spots stand for pixels, where they lie: means, variances and covariance around a spot are over the spots in its
+    window, weighted by a Gaussian and normalised by the weights that are there (Knutsson and Westin 1993), and the mean
+    is over spots. So the map needs no lattice, and what lies off the tissue has no part. The range L is that of the
+    measurement on this slide, C_1 = (0.01 L)^2, C_2 = (0.03 L)^2. On a square array it is the usual SSIM of the picture
+    away from its edges. A constant prediction has the number that the formula gives; a constant measurement has NaN.
 
     Parameters
     ----------
