@@ -78,42 +78,31 @@ def pooled_pearson(
         raise ValueError(f"weights {times.shape} must be (S,) or (B, S), S = {S} slides, and none below 0")
 
     share = np.atleast_2d(times) * n  # (B, S)
-    total = share.sum(axis=1)
-    share = share / np.where(total > 0, total, np.nan)[:, None]
-    shape = (len(share), slides[0].shape[1])
-    drawn = [s for s in range(S) if (share[:, s] > 0).any()]
+    total = share.sum(axis=1, keepdims=True)
+    share = share / np.where(total > 0, total, 1)
+    there = (share > 0).astype(np.float64)
+    unknown = there @ np.any(np.isnan(slides), axis=0) > 0  # (B, G)
+    mean_y, mean_p, var_y, var_p, cov = np.nan_to_num(slides)
 
-    m_y, m_p = np.zeros(shape), np.zeros(shape)
-    for s in drawn:
-        m_y += _part(share[:, s], slides[0][s])
-        m_p += _part(share[:, s], slides[1][s])
-    v_y, v_p, c = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for s in drawn:
-        mean_y_s, mean_p_s, var_y_s, var_p_s, cov_s = (values[s] for values in slides)
-        v_y += _part(share[:, s], var_y_s + (mean_y_s - m_y) ** 2)
-        v_p += _part(share[:, s], var_p_s + (mean_p_s - m_p) ** 2)
-        c += _part(share[:, s], cov_s + (mean_y_s - m_y) * (mean_p_s - m_p))
+    m_y, m_p = share @ mean_y, share @ mean_p
+    v_y, v_p, c = share @ var_y, share @ var_p, share @ cov
+    for s in range(S):  # slide by slide, as the differences of the means are to be squared, not those of the squares
+        d_y, d_p, part = mean_y[s] - m_y, mean_p[s] - m_p, share[:, s, None]
+        v_y += part * d_y**2
+        v_p += part * d_p**2
+        c += part * d_y * d_p
 
     scale = np.sqrt(v_y) * np.sqrt(v_p)
-    flat_y, flat_p = _constant(share, slides[0], slides[2]), _constant(share, slides[1], slides[3])
-    zero = flat_p | (scale == 0)
+    zero = _constant(there, mean_p, var_p) | (scale == 0)
     r = np.where(zero, 0.0, np.clip(c / np.where(zero, 1, scale), -1, 1))
-    r = np.where(flat_y | (total == 0)[:, None], np.nan, r)
+    r = np.where(unknown | _constant(there, mean_y, var_y) | (total == 0), np.nan, r)
     return r if times.ndim == 2 else r[0]
 
 
-def _part(share: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(B, G) a slide's part of a sum; 0 where it is not in the heap, even if its value is NaN."""
-    return np.where(share[:, None] > 0, share[:, None] * values, 0)
-
-
-def _constant(share: np.ndarray, mean: np.ndarray, var: np.ndarray) -> np.ndarray:
-    """(B, G) bool: one number at all spots of the heap, by comparison; False where it is not known."""
-    shape = (len(share), mean.shape[1])
-    low, high, varies = np.full(shape, np.inf), np.full(shape, -np.inf), np.zeros(shape, dtype=bool)
-    for s in range(len(mean)):
-        there = share[:, s, None] > 0
-        low = np.where(there, np.minimum(low, mean[s]), low)
-        high = np.where(there, np.maximum(high, mean[s]), high)
-        varies |= there & (var[s] != 0)
-    return (low == high) & ~varies
+def _constant(there: np.ndarray, mean: np.ndarray, var: np.ndarray) -> np.ndarray:
+    """(B, G) bool, one number at all spots of the heap, by comparison; ``there`` is (B, S), 1 for its slides."""
+    found = there @ (var != 0) == 0
+    for g in np.flatnonzero(found.any(axis=0)):
+        low, high = (np.where(there > 0, mean[:, g], beyond) for beyond in (np.inf, -np.inf))
+        found[:, g] &= low.min(axis=1) >= high.max(axis=1)
+    return np.asarray(found)

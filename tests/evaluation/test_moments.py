@@ -80,7 +80,7 @@ def test_many_heaps_at_once_are_one_after_the_other() -> None:
     found = pooled_pearson(*arrays, weights=weights)
     assert found.shape == (6, 4)
     for row, times in zip(found, weights, strict=True):
-        np.testing.assert_array_equal(row, pooled_pearson(*arrays, weights=times))
+        np.testing.assert_allclose(row, pooled_pearson(*arrays, weights=times), rtol=1e-9)
     assert np.isnan(found[0]).all()  # a heap without spots
     np.testing.assert_array_equal(pooled_pearson(*arrays), pooled_pearson(*arrays, weights=np.ones(3)))
 
@@ -112,3 +112,18 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         pooled_pearson(n, *arrays, weights=np.array([1, -1]))
     with pytest.raises(ValueError, match=r"\(S,\) or \(B, S\)"):
         pooled_pearson(n, *arrays, weights=np.ones(3))
+
+
+def test_a_heap_with_one_unknown_moment_has_no_number_even_where_the_prediction_is_constant() -> None:
+    n, *arrays = of_slides([(np.arange(4.0)[:, None], np.ones((4, 1)))] * 2)
+    assert pooled_pearson(n, *arrays)[0] == 0
+    arrays[2][1] = np.nan
+    assert np.isnan(pooled_pearson(n, *arrays)[0])
+
+
+def test_a_narrow_slide_far_from_the_others_keeps_its_digits() -> None:
+    rng = np.random.default_rng(3)
+    narrow = rng.normal(size=(50, 1))
+    slides = [(1e-6 * narrow, 1e-6 * (narrow + rng.normal(size=(50, 1)))), (np.eye(9)[:, :1] + 1e3, np.eye(9)[:, 1:2])]
+    found = pooled_pearson(*of_slides(slides), weights=np.array([3, 0]))
+    np.testing.assert_allclose(found, pearson(*slides[0]), rtol=1e-9)
