@@ -43,6 +43,7 @@ STAGES: Mapping[str, str] = {
     "table1": "stflow.report.table1",
     "paper-table": "stflow.report.paper.make",
     "methods": "stflow.report.methods",
+    "scores": "stflow.report.scores",
     "gene-groups": "stflow.report.gene_groups",
     "calibration": "stflow.report.calibration",
     "audit-table": "stflow.report.audit",

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.evaluation.evaluate import COLUMNS, POOLED
+from stflow.evaluation.evaluate import COLUMNS, METRICS_VERSION, POOLED
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 #: What names a group, in the order of the tables: blocks, rows, columns.
 GROUP = ["benchmark", "dataset", "encoder", "protocol", "method", "variant"]
@@ -30,30 +31,32 @@ RUN_NAME = ["benchmark", "dataset", "encoder", "method", "variant", "protocol"]
 AVERAGE = "average"
 
 
-def read_metrics(paths: Sequence[Path], metric: str | None = None) -> pd.DataFrame:
+def read_metrics(
+    paths: Sequence[Path], pooled: Collection[str] | None = None, by_slide: Collection[str] | None = None
+) -> pd.DataFrame:
     """All metrics files in one frame, columns as `stflow.evaluation.evaluate.COLUMNS`.
 
     Parameters
     ----------
     paths
         Metrics files.
-    metric
-        Only the pooled rows of this metric, which is a small part of a file; default: all rows.
+    pooled, by_slide
+        Metrics whose rows of pooled spots, and of single slides, are wanted; default: all. A table needs few of them,
+        and all of a large benchmark's are gigabytes.
 
     Raises
     ------
     IntegrityError
-        A file is missing, cut short, or of other columns.
+        A file is missing, cut short, of other columns, or was written by a program with other metrics.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    wanted = None if metric is None else [("metric", "=", metric), ("slide", "=", POOLED)]
     frames = []
     for path in paths:
         try:
-            table = pq.read_table(path, filters=wanted)
+            table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise IntegrityError(
                 f"{path} is not a whole metrics file ({error}). Delete it and run `evaluate`."
@@ -63,13 +66,31 @@ def read_metrics(paths: Sequence[Path], metric: str | None = None) -> pd.DataFra
                 f"{path} has the columns {', '.join(table.column_names)}, not {', '.join(COLUMNS)}. "
                 "Delete it and run `evaluate`."
             )
-        frames.append(table.to_pandas())
+        told = table.schema.metadata or {}
+        if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():
+            raise IntegrityError(f"{path} holds other metrics than this program writes. Delete it and run `evaluate`.")
+        frames.append(_wanted(table, pooled, by_slide).to_pandas())
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
     return pd.concat(frames, ignore_index=True)
 
 
-def run_scores(metrics: pd.DataFrame, metric: str = "pearson", genes: Collection[str] | None = None) -> pd.DataFrame:
+def _wanted(table: pa.Table, pooled: Collection[str] | None, by_slide: Collection[str] | None) -> pa.Table:
+    """Its rows of these metrics of pooled spots, and of those metrics of single slides; None: of all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_pooled = pc.equal(table["slide"], POOLED)
+    kept = [
+        rows if names is None else pc.and_(rows, pc.is_in(table["metric"], pa.array(list(names), pa.string())))
+        for names, rows in ((pooled, is_pooled), (by_slide, pc.invert(is_pooled)))
+    ]
+    return table.filter(pc.or_(*kept))
+
+
+def run_scores(
+    metrics: pd.DataFrame, metric: str = "pearson", genes: Collection[str] | None = None, by_slide: bool = False
+) -> pd.DataFrame:
     """One row a run: `GROUP`, fold, seed, ``score``, n_genes, n_undefined, n_spots, status, reason.
 
     Parameters
@@ -80,10 +101,15 @@ def run_scores(metrics: pd.DataFrame, metric: str = "pearson", genes: Collection
         Which metric.
     genes
         Only these genes; a run whose list holds none of them has no row.
+    by_slide
+        Of each slide alone, then the mean over the slides on which a gene has a score, in place of all spots pooled.
     """
-    rows = metrics[(metrics["metric"] == metric) & (metrics["slide"] == POOLED)]
+    rows = metrics[(metrics["metric"] == metric) & ((metrics["slide"] == POOLED) != by_slide)]
     if genes is not None:
         rows = rows[rows["gene"].isin(list(genes))]
+    if by_slide:
+        slides = rows.groupby([*GROUP, "fold", "seed", "gene", "status", "reason"], sort=False, observed=True)
+        rows = slides.agg(value=("value", "mean"), n_spots=("n_spots", "sum")).reset_index()
     runs = rows.groupby([*GROUP, "fold", "seed"], sort=False, observed=True)
     scores = runs.agg(
         score=("value", "mean"),  # leaves NaN out
@@ -110,7 +136,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     ``n_seeds`` counts the seeds in the mean, ``n_genes`` is the mean length of the folds' gene lists, ``n_spots`` the
     test spots of all folds together.
     """
-    scores = _over_seeds(seed_scores(runs))
+    scores = over_seeds(seed_scores(runs))
     first_seed = runs.drop_duplicates([*GROUP, "fold"])
     undefined = runs.groupby([*GROUP, "fold"], sort=False, observed=True)["n_undefined"].max()
     facts = first_seed.groupby(GROUP, sort=False, observed=True).agg(
@@ -124,7 +150,17 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def average_datasets(runs: pd.DataFrame) -> pd.DataFrame:
-    """As `summarise`, the mean over a benchmark's datasets in place of each, for benchmarks with more than one.
+    """As `summarise`, the mean over a benchmark's datasets in place of each, for benchmarks with more than one."""
+    key = [name for name in GROUP if name != "dataset"]
+    scores = over_seeds(average_seeds(runs))
+    facts = summarise(runs).groupby(key, sort=False, observed=True)
+    totals = facts[["n_folds", "n_spots", "n_undefined", "n_failed"]].sum()
+    totals["n_genes"] = facts["n_genes"].mean()
+    return scores.merge(totals.reset_index(), on=key)
+
+
+def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """As `seed_scores`, the mean over a benchmark's datasets in place of each, for benchmarks with more than one.
 
     Averaged seed by seed, so that the spread is that of the average. Where one dataset has a seed less than another
     (a method that draws nothing has but one), only the seeds that all have count; NaN if none.
@@ -137,15 +173,14 @@ def average_datasets(runs: pd.DataFrame) -> pd.DataFrame:
         score=("score", lambda values: values.mean(skipna=False)), n=("score", "size"), n_datasets=("n_datasets", "max")
     ).reset_index()
     averaged.loc[averaged["n"] < averaged["n_datasets"], "score"] = np.nan
-    scores = _over_seeds(averaged.assign(dataset=AVERAGE))
-    facts = summarise(runs).groupby(key, sort=False, observed=True)
-    totals = facts[["n_folds", "n_spots", "n_undefined", "n_failed"]].sum()
-    totals["n_genes"] = facts["n_genes"].mean()
-    return scores.merge(totals.reset_index(), on=key)
+    return averaged.assign(dataset=AVERAGE)[[*GROUP, "seed", "score"]]
 
 
-def _over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
-    """Mean and population standard deviation of ``score`` over seeds; a seed without a score does not count."""
+def over_seeds(seeds: pd.DataFrame) -> pd.DataFrame:
+    """One row a group, `GROUP`, mean, std, n_seeds, of `seed_scores`: population standard deviation over seeds.
+
+    A seed without a score does not count.
+    """
     scores = seeds.groupby(GROUP, sort=False, observed=True)["score"]
     table = scores.agg(mean="mean", std=lambda v: v.std(ddof=0) if v.count() > 1 else np.nan, n_seeds="count")
     return table.reset_index()

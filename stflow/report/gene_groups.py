@@ -70,7 +70,7 @@ def make_gene_groups(
         A file that is missing or cut short.
     """
     lists = read_groups(groups)
-    table = read_metrics(metrics)
+    table = read_metrics(metrics, ["pearson"], [])
     every_run = run_scores(table)
     columns = method_order(every_run, methods)
     rows: list[dict[str, Any]] = []

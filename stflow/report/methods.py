@@ -93,7 +93,7 @@ def make_methods(
     IntegrityError
         A metrics file that is missing or cut short.
     """
-    runs = run_scores(read_metrics(metrics))
+    runs = run_scores(read_metrics(metrics, ["pearson"], []))
     columns = method_order(runs, methods)
     costs = {key: cost_of(Layout(Path(results)), names) for key, names in _runs_of(runs).items()}
     rows = [{**row, **costs[tuple(row[name] for name in GROUP)].row()} for row in records(summarise(runs), columns)]

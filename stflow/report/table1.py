@@ -76,7 +76,7 @@ def make_table1(
     IntegrityError
         A metrics file that is missing or cut short.
     """
-    runs = run_scores(read_metrics(metrics, metric="pearson"))
+    runs = run_scores(read_metrics(metrics, ["pearson"], []))
     columns = method_order(runs, methods, list(not_run or {}))
     summary = records(summarise(runs), columns) + records(average_datasets(runs), columns)
     summary += _rows_not_run(summary, columns, not_run or {})

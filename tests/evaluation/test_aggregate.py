@@ -67,6 +67,19 @@ def test_other_metrics_and_genes_can_be_asked_for(values: np.ndarray) -> None:
     assert run_scores(long(values), genes=["absent"]).empty
 
 
+def test_by_slide_is_the_mean_over_slides_then_genes(values: np.ndarray) -> None:
+    table = long(values)
+    slides = table[table["slide"] == "s1"]
+    second = slides.assign(slide="s2", value=slides["value"] + np.tile(np.arange(4.0), 6), n_spots=20)
+    second.loc[second["gene"] == "G3", "value"] = np.nan  # measured constant on the second slide alone
+    second.loc[second["gene"] == "G0", "value"] = np.nan
+    first = slides.assign(value=slides["value"].mask(slides["gene"] == "G0"))  # and this one on both
+    runs = run_scores(pd.concat([table[table["slide"] == POOLED], first, second]), by_slide=True)
+    row = one(summarise(runs))
+    assert row["mean"] == pytest.approx(np.mean([-9 + 1 / 2, -9 + 2 / 2, -9]))
+    assert (row["n_genes"], row["n_undefined"], row["n_spots"]) == (4, 2, 60)
+
+
 def test_an_undefined_gene_is_left_out_and_counted_once_a_fold(values: np.ndarray) -> None:
     values[1, :, 2] = np.nan
     row = one(summarise(run_scores(long(values))))
@@ -129,6 +142,20 @@ def test_seed_scores_do_not_depend_on_row_order(values: np.ndarray) -> None:
         seed_scores(run_scores(frame)).sort_values("seed")["score"].to_numpy() for frame in (table, mixed)
     )
     np.testing.assert_allclose(one_way, other_way, rtol=1e-12)
+
+
+def test_only_the_rows_that_are_wanted_are_read(tmp_path: Path, values: np.ndarray) -> None:
+    path = tmp_path / "m.parquet"
+    table = long(values)
+    table.to_parquet(path)
+    is_pooled, n = table["slide"] == POOLED, values.size
+    pd.testing.assert_frame_equal(read_metrics([path]), table)
+    found = read_metrics([path, path], pooled=["mse"], by_slide=[])
+    assert len(found) == 2 * n
+    assert set(zip(found["slide"], found["metric"], strict=True)) == {(POOLED, "mse")}
+    found = read_metrics([path], pooled=["pearson"], by_slide=["pearson"])
+    assert len(found) == 2 * n
+    assert len(read_metrics([path], by_slide=[])) == is_pooled.sum()
 
 
 def test_metrics_files_cut_short_missing_or_strange_are_refused(tmp_path: Path, values: np.ndarray) -> None:

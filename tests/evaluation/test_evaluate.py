@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from stflow.errors import IntegrityError
 from stflow.evaluation.aggregate import read_metrics
 from stflow.evaluation.ensemble import summarise
 from stflow.evaluation.evaluate import COLUMNS, POOLED, evaluate_group
-from stflow.evaluation.metrics import METRICS, pearson
+from stflow.evaluation.metrics import ALL_GENES, METRICS, SPATIAL, SPOTWISE, pearson, spatial_metrics, spotwise
+from stflow.evaluation.moments import MOMENTS, pooled_pearson
 from stflow.evaluation.predictions import read_predictions
 from stflow.layout import Group, Layout
 
@@ -87,7 +90,9 @@ def test_one_row_a_gene_slide_fold_seed_and_metric(tmp_path: Path) -> None:
             write_run(tmp_path, fold, seed)
     table = evaluate(tmp_path, [0, 1], [0, 1])
     assert list(table.columns) == list(COLUMNS)
-    assert len(table) == 2 * 2 * 3 * len(GENES) * len(METRICS)
+    assert len(table) == 2 * 2 * 3 * (len(GENES) * len([*METRICS, *MOMENTS, *SPATIAL]) + 1)
+    assert set(table["gene"][table["metric"] == SPOTWISE]) == {ALL_GENES}
+    assert set(table["gene"][table["metric"] != SPOTWISE]) == set(GENES)
     key = ["fold", "seed", "slide", "gene", "metric"]
     assert not table.duplicated(key).any()
     assert set(table["slide"]) == {POOLED, *SLIDES}
@@ -103,6 +108,59 @@ def test_values_are_the_metrics_of_the_file(tmp_path: Path) -> None:
     for gene, all_spots, of_slide in zip(GENES, pooled, second, strict=True):
         assert table[POOLED, gene] == all_spots
         assert table["s2", gene] == of_slide
+
+
+def test_scores_of_maps_are_a_slides_own_and_pooled_their_mean(tmp_path: Path) -> None:
+    path = write_run(tmp_path, 0, 0)
+    with h5py.File(path, "r+") as handle:
+        handle["layers/measured"][:N, 1] = 0.5  # undefined on the first slide
+    found = read_predictions(path)
+    rows = evaluate(tmp_path, [0], [0]).set_index(["metric", "slide", "gene"])["value"].sort_index()
+    for name in SPATIAL:
+        first, second = (
+            spatial_metrics(found.measured[here], found.predicted[here], found.centres_px[here])[name]
+            for here in (slice(N), slice(N, None))
+        )
+        np.testing.assert_array_equal(rows[name, "s1"][list(GENES)], first)
+        np.testing.assert_array_equal(rows[name, "s2"][list(GENES)], second)
+        assert np.isnan(first[1])
+        expected = [(first[0] + second[0]) / 2, second[1], (first[2] + second[2]) / 2]
+        np.testing.assert_allclose(rows[name, POOLED][list(GENES)], expected, rtol=1e-12)
+
+
+def test_spotwise_is_the_mean_over_the_spots_that_have_one(tmp_path: Path) -> None:
+    path = write_run(tmp_path, 0, 0)
+    with h5py.File(path, "r+") as handle:
+        handle["layers/measured"][2] = 0
+    found = read_predictions(path)
+    rows = evaluate(tmp_path, [0], [0]).query("metric == @SPOTWISE").set_index("slide")["value"]
+    by_spot = spotwise(found.measured, found.predicted)
+    assert np.isnan(by_spot[2])
+    assert rows[POOLED] == pytest.approx(np.nanmean(by_spot))
+    assert rows["s2"] == pytest.approx(np.nanmean(by_spot[N:]))
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, 0, 0)
+    evaluate(tmp_path, [0], [0])
+    path = Layout(tmp_path).metrics(GROUP)
+    table = pq.read_table(path)
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != b"stflow_metrics"}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(IntegrityError, match="other metrics than this program"):
+        read_metrics([path])
+
+
+def test_slides_moments_give_the_pooled_pearson_that_the_file_holds(tmp_path: Path) -> None:
+    write_run(tmp_path, 0, 0)
+    table = evaluate(tmp_path, [0], [0])
+    slides = table[table["slide"] != POOLED]
+    arrays = [
+        slides[slides["metric"] == name].pivot(index="slide", columns="gene", values="value").loc[list(SLIDES), GENES]
+        for name in MOMENTS
+    ]
+    pooled = table.query("metric == 'pearson' and slide == @POOLED").set_index("gene")["value"][list(GENES)]
+    np.testing.assert_allclose(pooled_pearson(np.array([N, N]), *(a.to_numpy() for a in arrays)), pooled, rtol=1e-12)
 
 
 def test_again_gives_the_same_bytes_whatever_the_order_asked(tmp_path: Path) -> None:
@@ -130,9 +188,10 @@ def test_a_failed_run_keeps_its_rows_and_says_why(tmp_path: Path) -> None:
 def test_runs_of_several_samples_have_more_metrics(tmp_path: Path) -> None:
     found = read_predictions(write_run(tmp_path, 0, 0, sampled=True))
     table = evaluate(tmp_path, [0], [0])
-    assert set(table["metric"]) == {*METRICS, "crps", "coverage_90", "interval_width"}
+    assert set(table["metric"]) == {*METRICS, *MOMENTS, *SPATIAL, SPOTWISE, "crps", "coverage_90", "interval_width"}
     assert found.interval == 0.9
     inside = (found.layers["lower"] <= found.measured) & (found.measured <= found.layers["upper"])
+    table = table[table["metric"] != SPOTWISE]
     for slide, rows in ((POOLED, slice(None)), ("s2", slice(N, None))):
         here = table[table["slide"] == slide].pivot(index="gene", columns="metric", values="value").loc[list(GENES)]
         np.testing.assert_allclose(here["crps"], found.layers["crps"][rows].mean(axis=0), rtol=1e-6)
@@ -151,8 +210,6 @@ def test_a_failed_run_of_several_samples_has_the_same_rows_without_values(tmp_pa
 
 
 def test_layers_of_samples_that_are_missing_or_not_finite_are_refused(tmp_path: Path) -> None:
-    import h5py
-
     path = write_run(tmp_path, 0, 0, sampled=True)
     with h5py.File(path, "r+") as handle:
         handle["layers/upper"][2, 1] = np.nan
@@ -193,8 +250,6 @@ def test_predictions_of_another_run_are_refused(tmp_path: Path) -> None:
 
 
 def test_predictions_that_are_not_finite_are_refused_unless_marked_failed(tmp_path: Path) -> None:
-    import h5py
-
     path = write_run(tmp_path, 0, 0)
     with h5py.File(path, "r+") as handle:
         handle["X"][3, 1] = np.inf

@@ -1,4 +1,4 @@
-"""Each metric against SciPy or its definition, and the policy on constants."""
+"""Each metric against SciPy, scikit-learn or its definition, and the policy on constants."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import mean_absolute_error, r2_score
 
-from stflow.evaluation.metrics import METRICS, mse, pearson, spearman
+from stflow.evaluation.metrics import METRICS, mae, mse, pearson, r2, spearman, spotwise, variance_ratio
 
 N, G = 57, 6
 
@@ -33,6 +34,71 @@ def test_spearman_is_scipys_with_ties(pair: tuple[np.ndarray, np.ndarray]) -> No
 def test_mse_is_its_definition(pair: tuple[np.ndarray, np.ndarray]) -> None:
     expected = [sum((y - p) ** 2 for y, p in zip(pair[0][:, g], pair[1][:, g], strict=True)) / N for g in range(G)]
     np.testing.assert_allclose(mse(*pair), expected, rtol=1e-12)
+
+
+def test_mae_and_r2_are_scikit_learns(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    columns = list(zip(*(array.T for array in pair), strict=True))
+    np.testing.assert_allclose(mae(*pair), [mean_absolute_error(*both) for both in columns], rtol=1e-12)
+    np.testing.assert_allclose(r2(*pair), [r2_score(*both) for both in columns], rtol=1e-12)
+
+
+def test_r2_is_0_for_the_measured_mean_and_falls_without_limit(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    measured, _ = pair
+    np.testing.assert_allclose(r2(measured, measured), 1)
+    mean = np.broadcast_to(measured.mean(axis=0), measured.shape)
+    np.testing.assert_allclose(r2(measured, mean), 0, atol=1e-12)
+    # Off by a shift b: 1 - b^2 / var.
+    np.testing.assert_allclose(r2(measured, measured + 10), 1 - 100 / measured.var(axis=0), rtol=1e-12)
+
+
+def test_the_best_r2_of_a_line_through_the_prediction_is_the_square_of_pearson(pair) -> None:
+    measured, predicted = pair
+    fits = [stats.linregress(predicted[:, g], measured[:, g]) for g in range(G)]
+    fitted = np.column_stack([fit.intercept + fit.slope * predicted[:, g] for g, fit in enumerate(fits)])
+    np.testing.assert_allclose(r2(measured, fitted), pearson(measured, predicted) ** 2, atol=1e-12)
+
+
+def test_variance_ratio_is_the_square_of_the_scale(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    measured, predicted = pair
+    np.testing.assert_allclose(variance_ratio(measured, 7 - 0.5 * measured), 0.25)
+    expected = [np.var(predicted[:, g]) / np.var(measured[:, g]) for g in range(G)]
+    np.testing.assert_allclose(variance_ratio(measured, predicted), expected, rtol=1e-12)
+
+
+def test_spotwise_is_pearson_over_the_genes_of_a_spot(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    measured, predicted = pair
+    measured = measured.copy()
+    measured[3], predicted[5] = 0, 0.7  # a spot without counts, and one predicted alike for all genes
+    found = spotwise(measured, predicted)
+    assert found.shape == (N,)
+    assert np.isnan(found[3])
+    assert found[5] == 0
+    for n in (0, 1, 20):
+        assert found[n] == pytest.approx(stats.pearsonr(measured[n], predicted[n]).statistic)
+
+
+@pytest.mark.parametrize("metric", [r2, variance_ratio])
+def test_shares_of_the_measured_variance_are_undefined_without_one(metric) -> None:
+    rng = np.random.default_rng(4)
+    measured, predicted = rng.normal(size=(2, N, 3))
+    measured[:, 0] = np.float32(0.1)  # not exact in binary: its computed variance may not be just 0
+    predicted[:, 1] = np.float32(0.1)
+    measured[:, 2] = predicted[:, 2] = 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score = metric(measured, predicted)
+    assert np.isnan(score[[0, 2]]).all()
+    if metric is variance_ratio:
+        assert score[1] == 0
+    else:  # a constant is never better than the mean
+        assert score[1] == pytest.approx(1 - mse(measured, predicted)[1] / measured[:, 1].var())
+        assert score[1] < 0
+
+
+def test_errors_of_a_constant_measurement_are_defined() -> None:
+    measured, predicted = np.full((4, 1), 2.0), np.array([[1.0], [2.0], [3.0], [6.0]])
+    assert mae(measured, predicted) == 6 / 4
+    assert mse(measured, predicted) == 18 / 4
 
 
 @pytest.mark.parametrize("metric", [pearson, spearman])

@@ -102,7 +102,7 @@ def read_scores(metrics: Sequence[Path], genes: Iterable[str] = ()) -> dict[str,
     IntegrityError
         A metrics file that is missing or cut short.
     """
-    table = read_metrics(metrics, metric="pearson")
+    table = read_metrics(metrics, ["pearson"], [])
     found: dict[str, Scores] = {}
     _add(found, run_scores(table), "")
     for gene in dict.fromkeys(genes):
