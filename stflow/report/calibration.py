@@ -67,7 +67,7 @@ def make_calibration(
     IntegrityError
         A metrics file that is missing or cut short.
     """
-    table = sampled(read_metrics(metrics))
+    table = sampled(read_metrics(metrics, None, []))
     if table.empty:
         raise DataError(
             "no predictions of several samples. Set settings.stflow.samples, or add stflow/samples_20 to methods."

@@ -111,8 +111,8 @@ def test_the_whole_paper_is_planned_without_any_data(tree) -> None:
     expected |= {"counts": slides, "tile": slides, "place_features": encoders * slides, "embed": 0}
     columns, with_seeds = 26, 17
     folds, datasets = 2 * 29 + 31, 2 * 17 - 3  # of both protocols; three organs have no clean folds
-    # STFlow's ablations, on HEST under the paper's protocol: six on three encoders, eleven on one; of these, one on three
-    # encoders and three on one are predicted from STFlow's own model.
+    # STFlow's ablations, on HEST under the paper's protocol: six on three encoders, eleven on one; of these, one on
+    # three encoders and three on one are predicted from STFlow's own model.
     ablations, of_its_model, hest_folds = 6 * 3 + 11, 3 + 3, 29
     expected |= {"embed_part": encoders * 35, "evaluate": columns * datasets + 10 * ablations}
     own = folds * (3 * with_seeds + columns - with_seeds)

@@ -5,6 +5,7 @@ ALL_TABLES = [
     "table1",
     *PLAN.paper.tables,
     "methods",
+    "scores",
     *(f"gene_groups/{benchmark}" for benchmark in PLAN.gene_groups()),
     *(["calibration"] if PLAN.sampled_groups() else []),
     *(f"datasets/{benchmark}" for benchmark in CONFIG.benchmarks),

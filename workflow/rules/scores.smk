@@ -7,13 +7,7 @@ rule scores:
         metrics=[PATHS.metrics(group) for group in PLAN.groups()],
         code=CODE("scores"),
     output:
-        csv=report(
-            PATHS.table("scores", "csv"),
-            caption="../report/scores.rst",
-            category="Tables",
-            subcategory="Scores",
-            labels={"table": "Scores as CSV"},
-        ),
+        csv=PATHS.table("scores", "csv"),
         md=PATHS.table("scores", "md"),
     log:
         LOGS / "table/scores.log",
