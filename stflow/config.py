@@ -6,8 +6,6 @@ config/README.md.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -27,6 +25,7 @@ from pydantic import (
 from stflow.config_datasets import problems_of_method_datasets
 from stflow.config_encoders import problems_of_encoder, problems_of_method_encoders
 from stflow.config_errors import lines
+from stflow.config_variants import problems_of_settings, problems_of_variants
 from stflow.config_search import Search
 from stflow.config_sections import (
     DEFAULT_VARIANT,
@@ -56,8 +55,6 @@ from stflow.search.chosen import Chosen
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = ROOT / "resources" / "splits"
-#: What a variant may be called: it is a folder of the results, and a word of the command line's lists.
-VARIANT_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 
 
 @cache
@@ -192,32 +189,7 @@ class _Config(Model):
 
     @model_validator(mode="after")
     def _known_variants(self) -> _Config:
-        problems = []
-        for entry in self.methods:
-            method, _, variant = entry.partition("/")
-            if variant and variant not in (known := self.variants_of(method)):
-                near = difflib.get_close_matches(variant, known, n=1)
-                hint = f" Did you mean '{method}/{near[0]}'?" if near else ""
-                problems.append(
-                    f"methods: {entry!r} names no variant, neither built-in (stflow list variants) nor of "
-                    f"variants.{method}.{hint}"
-                )
-            elif variant and variant not in self.variants.get(method, {}):
-                problems += self._problems_of(method, variant, f"methods: {entry}")
-        for method, variants in self.variants.items():
-            if method not in METHODS.names():
-                problems.append(f"variants: no method {method!r}")
-                continue
-            for variant in variants:
-                if variant == DEFAULT_VARIANT:
-                    problems.append(f"variants.{method}.default: the method as it is; set it under settings.{method}")
-                elif not VARIANT_NAME.fullmatch(variant):
-                    problems.append(
-                        f"variants.{method}: {variant!r} cannot be a folder's name; take letters, digits, _ . + -"
-                    )
-                else:
-                    problems += self._problems_of(method, variant, f"variants.{method}.{variant}")
-        if problems:
+        if problems := problems_of_variants(self):
             raise ValueError("; ".join(problems))
         return self
 
@@ -237,20 +209,10 @@ class _Config(Model):
                 continue
             rows = [row.partition("/")[2] for row in self.methods if row.partition("/")[0] == method]
             for variant in dict.fromkeys((DEFAULT_VARIANT, *filter(None, rows))):
-                problems += self._problems_of(method, variant, f"searched: {where} ({variant})", settings)
+                problems += problems_of_settings(self, method, variant, f"searched: {where} ({variant})", settings)
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-    def _problems_of(
-        self, method: str, variant: str, where: str, chosen: Mapping[str, Any] = MappingProxyType({})
-    ) -> list[str]:
-        """What is wrong with the settings of a variant."""
-        try:
-            self.settings_of(method, variant, chosen)
-        except ValidationError as error:
-            return [f"{where}.{line}" for line in lines(error)]
-        return []
 
     # -- what the workflow asks ------------------------------------------------------------------------------
 
