@@ -25,7 +25,6 @@ from pydantic import (
 from stflow.config_datasets import problems_of_method_datasets
 from stflow.config_encoders import problems_of_encoder, problems_of_method_encoders
 from stflow.config_errors import lines
-from stflow.config_variants import problems_of_settings, problems_of_variants
 from stflow.config_search import Search
 from stflow.config_sections import (
     DEFAULT_VARIANT,
@@ -42,6 +41,7 @@ from stflow.config_sections import (
     Training,
     refuse_unknown,
 )
+from stflow.config_variants import problems_of_settings, problems_of_variants
 from stflow.data.formats import FORMATS
 from stflow.data.hub.manifest import repositories, repository
 from stflow.data.splits import PROTOCOLS, Manifest, Protocol

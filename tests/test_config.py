@@ -8,6 +8,7 @@ import yaml
 
 from stflow import config, config_files
 from stflow.config_datasets import runs_on
+from stflow.config_variants import VARIANT_NAME
 from stflow.errors import ConfigError
 from stflow.models import METHODS
 
@@ -114,7 +115,7 @@ def test_every_built_in_variant_fits_its_method_and_changes_something() -> None:
         assert METHODS.get(method).sampling <= set(base.model_dump())
         assert METHODS.get(method).selection <= METHODS.get(method).sampling
         for variant in METHODS.get(method).variants:
-            assert config.VARIANT_NAME.fullmatch(variant)
+            assert VARIANT_NAME.fullmatch(variant)
             assert checked.settings_of(method, variant) != base or variant == "steps_5", "five steps are the default"
 
 
