@@ -3,7 +3,8 @@
 Every table and every later test derives from these rows; scoring again never trains again. ``slide`` is ``all`` for
 the test spots of a fold pooled, as the paper scores, and a slide's name for its own spots. A failed run has rows too:
 status ``failed``, value NaN, and the reason. Runs whose predictions are of several samples have ``crps``,
-``coverage_<percent>`` and ``interval_width`` beside the others.
+``coverage_<percent>`` and ``interval_width`` beside the others. `stflow.evaluation.moments.MOMENTS` are rows as well:
+with ``n_spots`` of each slide, the pooled Pearson of any choice of slides follows from them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from stflow.errors import IntegrityError
 from stflow.evaluation.metrics import METRICS, ensemble_metrics, ensemble_names
+from stflow.evaluation.moments import MOMENTS, moments
 from stflow.evaluation.predictions import Predictions, read_predictions
 from stflow.io import SCHEMA_VERSION, atomic_path
 from stflow.layout import Group, Layout
@@ -107,10 +109,11 @@ def _scores(predictions: Predictions, here: slice | np.ndarray) -> dict[str, np.
     """Metric -> (G,) values of the spots ``here``, NaN if the run failed; several samples have more metrics."""
     interval = predictions.interval
     if predictions.failed:
-        names = [*METRICS, *(() if interval is None else ensemble_names(interval))]
+        names = [*METRICS, *MOMENTS, *(() if interval is None else ensemble_names(interval))]
         return {name: np.full(len(predictions.genes), np.nan) for name in names}
     measured, predicted = predictions.measured[here], predictions.predicted[here]
     found = {name: function(measured, predicted) for name, function in METRICS.items()}
+    found |= moments(measured, predicted)
     if interval is not None:
         lower, upper, crps = (predictions.layers[name][here] for name in ("lower", "upper", "crps"))
         found |= ensemble_metrics(measured, lower, upper, crps, interval)

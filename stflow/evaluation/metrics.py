@@ -20,8 +20,8 @@ def pearson(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
     0 where the prediction is constant, NaN where the measurement is (see the module).
     """
-    y, p = _as_float(measured, predicted)
-    flat_y, flat_p = _constant(y), _constant(p)
+    y, p = as_pair(measured, predicted)
+    flat_y, flat_p = is_constant(y), is_constant(p)
     y, p = y - y.mean(axis=0), p - p.mean(axis=0)
     scale = np.linalg.norm(y, axis=0) * np.linalg.norm(p, axis=0)
     defined = ~(flat_y | flat_p) & (scale > 0)
@@ -31,13 +31,13 @@ def pearson(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 def spearman(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Spearman's rho: Pearson's r of the ranks over spots, ties at their mean rank; same policy on constants."""
-    y, p = _as_float(measured, predicted)
+    y, p = as_pair(measured, predicted)
     return pearson(_ranks(y), _ranks(p))
 
 
 def mse(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Mean squared error over spots, in squared log1p counts; sees scale and blur, which correlations do not."""
-    y, p = _as_float(measured, predicted)
+    y, p = as_pair(measured, predicted)
     return np.mean((y - p) ** 2, axis=0)
 
 
@@ -71,8 +71,8 @@ def ensemble_metrics(
     ``crps`` is the mean over spots, lower is better; ``coverage_90`` the share of measured values in [lower, upper],
     0.9 if the spread is right; ``interval_width`` the mean of upper - lower. All inputs but ``interval`` are (N, G).
     """
-    y, low = _as_float(measured, lower)
-    _, high = _as_float(measured, upper)
+    y, low = as_pair(measured, lower)
+    _, high = as_pair(measured, upper)
     values = (
         np.mean(crps, axis=0, dtype=np.float64),
         np.mean((low <= y) & (y <= high), axis=0),
@@ -81,7 +81,8 @@ def ensemble_metrics(
     return dict(zip(ensemble_names(interval), values, strict=True))
 
 
-def _as_float(measured: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def as_pair(measured: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64, (N, G) with one spot at least; ValueError if they are not of one such shape."""
     y, p = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if y.shape != p.shape or y.ndim != 2 or len(y) == 0:
         raise ValueError(f"measured {y.shape} and predicted {p.shape} must be equal, (N spots, G genes), N > 0")
@@ -97,6 +98,6 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _constant(values: np.ndarray) -> np.ndarray:
+def is_constant(values: np.ndarray) -> np.ndarray:
     """(G,) bool: the same number at every spot, by comparison, as a computed variance of it may not be just 0."""
     return values.max(axis=0) == values.min(axis=0)

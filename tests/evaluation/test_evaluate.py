@@ -16,6 +16,7 @@ from stflow.evaluation.aggregate import read_metrics
 from stflow.evaluation.ensemble import summarise
 from stflow.evaluation.evaluate import COLUMNS, POOLED, evaluate_group
 from stflow.evaluation.metrics import METRICS, pearson
+from stflow.evaluation.moments import MOMENTS, pooled_pearson
 from stflow.evaluation.predictions import read_predictions
 from stflow.layout import Group, Layout
 
@@ -87,7 +88,7 @@ def test_one_row_a_gene_slide_fold_seed_and_metric(tmp_path: Path) -> None:
             write_run(tmp_path, fold, seed)
     table = evaluate(tmp_path, [0, 1], [0, 1])
     assert list(table.columns) == list(COLUMNS)
-    assert len(table) == 2 * 2 * 3 * len(GENES) * len(METRICS)
+    assert len(table) == 2 * 2 * 3 * len(GENES) * len([*METRICS, *MOMENTS])
     key = ["fold", "seed", "slide", "gene", "metric"]
     assert not table.duplicated(key).any()
     assert set(table["slide"]) == {POOLED, *SLIDES}
@@ -103,6 +104,18 @@ def test_values_are_the_metrics_of_the_file(tmp_path: Path) -> None:
     for gene, all_spots, of_slide in zip(GENES, pooled, second, strict=True):
         assert table[POOLED, gene] == all_spots
         assert table["s2", gene] == of_slide
+
+
+def test_slides_moments_give_the_pooled_pearson_that_the_file_holds(tmp_path: Path) -> None:
+    write_run(tmp_path, 0, 0)
+    table = evaluate(tmp_path, [0], [0])
+    slides = table[table["slide"] != POOLED]
+    arrays = [
+        slides[slides["metric"] == name].pivot(index="slide", columns="gene", values="value").loc[list(SLIDES), GENES]
+        for name in MOMENTS
+    ]
+    pooled = table.query("metric == 'pearson' and slide == @POOLED").set_index("gene")["value"][list(GENES)]
+    np.testing.assert_allclose(pooled_pearson(np.array([N, N]), *(a.to_numpy() for a in arrays)), pooled, rtol=1e-12)
 
 
 def test_again_gives_the_same_bytes_whatever_the_order_asked(tmp_path: Path) -> None:
@@ -130,7 +143,7 @@ def test_a_failed_run_keeps_its_rows_and_says_why(tmp_path: Path) -> None:
 def test_runs_of_several_samples_have_more_metrics(tmp_path: Path) -> None:
     found = read_predictions(write_run(tmp_path, 0, 0, sampled=True))
     table = evaluate(tmp_path, [0], [0])
-    assert set(table["metric"]) == {*METRICS, "crps", "coverage_90", "interval_width"}
+    assert set(table["metric"]) == {*METRICS, *MOMENTS, "crps", "coverage_90", "interval_width"}
     assert found.interval == 0.9
     inside = (found.layers["lower"] <= found.measured) & (found.measured <= found.layers["upper"])
     for slide, rows in ((POOLED, slice(None)), ("s2", slice(N, None))):
