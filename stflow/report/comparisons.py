@@ -60,7 +60,9 @@ def make_comparisons(
     over = {protocol: over_datasets(table, protocol) for protocol in dict.fromkeys(place[2] for place in table.places)}
     for protocol, (columns, values, _) in over.items():
         rows += _pairs_over_datasets(protocol, columns, values)
-    write_text(csv_path, to_csv(COLUMNS, rows))
+    # p is told by its leading digits: six decimals would make most of them 0.
+    told = [{**row, **{name: f"{row[name]:.3g}" for name in ("p", "p_holm")}} for row in rows]
+    write_text(csv_path, to_csv(COLUMNS, told))
     write_text(md_path, to_markdown(rows, table, over, not_run or {}))
 
 

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 MIN_DATASETS = MIN_METHODS = 3
 
 # The page, mm.
-_TITLE_MM, _LINE_MM, _SIDE_MM, _WORDS_MM, _GAP_MM = 9.0, 3.6, 48.0, 3.0, 3.0
+_TITLE_MM, _LINE_MM, _WORDS_MM, _GAP_MM = 9.0, 3.6, 3.0, 3.0
+#: Room for names on either side of the axis: a character, the rank and its line, and the most there is.
+_CHARACTER_MM, _RANK_MM, _MOST_MM = 1.25, 9.0, 70.0
 #: Characters a line of words.
 _WORDS = 150
 #: Lines above the axis: its numbers, and the bar of the critical difference.
@@ -108,13 +110,14 @@ def draw(panels: Sequence[Panel]) -> Figure:
     figure = Figure(figsize=(DOUBLE_COLUMN_MM / MM_PER_INCH, page_mm / MM_PER_INCH))
     if not panels:
         figure.text(0.01, 0.5, "No scores, so nothing to rank.", va="center")
+    longest = max((len(name) for panel in panels for name in panel.names), default=0)
+    side = min(_MOST_MM, _CHARACTER_MM * longest + _RANK_MM) / DOUBLE_COLUMN_MM
     top = 1.0
     for panel, height in zip(panels, heights, strict=False):
         figure.text(0.01, top - 1.0 / page_mm, _title(panel), va="top", fontweight="bold")
         figure.text(0.01, top - 4.5 / page_mm, _told(panel), va="top", fontsize=SMALL_PT, linespacing=1.2)
         top -= (_TITLE_MM + height) / page_mm
         if panel.enough:
-            side = _SIDE_MM / DOUBLE_COLUMN_MM
             words = _told(panel).count("\n") * _WORDS_MM
             axes = figure.add_axes((side, top, 1 - 2 * side, (height - words) / page_mm))
             lowest = _draw_ranks(axes, panel)
