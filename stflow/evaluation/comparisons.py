@@ -17,6 +17,8 @@ import numpy as np
 
 #: Fewest datasets for Wilcoxon's test over them: with five, no outcome has a two-sided p below 0.05.
 MIN_DATASETS = 6
+#: Fewest datasets, and fewest methods, for Friedman's test and what follows from it.
+MIN_FRIEDMAN = 3
 #: Level of the tests.
 ALPHA = 0.05
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stflow.evaluation.bootstrap import LEVEL, N_RESAMPLES, interval
-from stflow.evaluation.comparisons import ALPHA, MIN_DATASETS, Paired, friedman, mean_ranks, pairwise
+from stflow.evaluation.comparisons import ALPHA, MIN_DATASETS, MIN_FRIEDMAN, Paired, friedman, mean_ranks, pairwise
 from stflow.evaluation.group_scores import Cohort, GroupScores, read_cohorts, read_groups
 from stflow.io import write_text
 from stflow.report.columns import Column, labels
@@ -230,8 +230,8 @@ def _over_datasets(
     first = int(np.argmin(ranks))
     test = (
         f"Friedman's test that all methods are alike: p {p_text(friedman(values), equals=True)}."
-        if len(columns) > 2
-        else "Friedman's test needs three methods."
+        if min(n, len(columns)) >= MIN_FRIEDMAN
+        else f"Friedman's test needs {MIN_FRIEDMAN} datasets and {MIN_FRIEDMAN} methods."
     )
     few = (
         ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stflow.evaluation.comparisons import ALPHA, critical_difference, friedman, mean_ranks, nemenyi
+from stflow.evaluation.comparisons import ALPHA, MIN_FRIEDMAN, critical_difference, friedman, mean_ranks, nemenyi
 from stflow.evaluation.group_scores import read_groups
 from stflow.io import atomic_path
 from stflow.report.columns import labels
@@ -28,9 +28,6 @@ from stflow.report.style import DOUBLE_COLUMN_MM, MM_PER_INCH, RC, SMALL_PT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-#: Fewest datasets and methods that are drawn; Friedman's test needs three methods.
-MIN_DATASETS = MIN_METHODS = 3
 
 # The page, mm.
 _TITLE_MM, _LINE_MM, _WORDS_MM, _GAP_MM = 9.0, 3.6, 3.0, 3.0
@@ -55,7 +52,7 @@ class Panel:
     @property
     def enough(self) -> bool:
         """Whether there is something to draw."""
-        return len(self.scores) >= MIN_DATASETS and len(self.names) >= MIN_METHODS
+        return min(len(self.scores), len(self.names)) >= MIN_FRIEDMAN
 
 
 def make_critical_difference(
@@ -144,7 +141,7 @@ def _title(panel: Panel) -> str:
 def _told(panel: Panel) -> str:
     absent = f"Not scored on every dataset: {', '.join(panel.left_out)}." if panel.left_out else ""
     if not panel.enough:
-        few = f"Too few to rank: the test over datasets needs {MIN_DATASETS} datasets and {MIN_METHODS} methods."
+        few = f"Too few to rank: the test over datasets needs {MIN_FRIEDMAN} datasets and {MIN_FRIEDMAN} methods."
         return textwrap.fill(f"{few} {absent}", _WORDS)
     p = friedman(panel.scores)
     verdict = "; bars join methods that are not told apart" if p < ALPHA else ", so no method is told from another"

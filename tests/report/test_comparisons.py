@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,14 @@ from stflow.report.comparisons import COLUMNS, make_comparisons, p_text, turned
 
 Make = Callable[..., pd.DataFrame]
 R = np.random.default_rng(0).uniform(0.2, 0.6, (2, 2, 1, 20))
+
+
+@pytest.fixture(autouse=True)
+def _little_garbage() -> Iterator[None]:
+    """statsmodels collects garbage at every correction, among all objects there are."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def make(root: Path, metrics: list[pd.DataFrame], datasets: tuple[str, ...] = ("IDC",)) -> tuple[list[dict], str]:
@@ -119,6 +128,14 @@ def test_one_method_has_nothing_to_be_compared_with(made_metrics: Make, tmp_path
     rows, page = make(tmp_path, [made_metrics(R)])
     assert rows == []
     assert "One method, STFlow: nothing to compare." in page
+    assert "Over datasets: 1 dataset and 1 method, nothing to test." in page
+
+
+def test_friedmans_test_needs_three_datasets(made_metrics: Make, tmp_path: Path) -> None:
+    datasets = ("IDC", "SKCM")
+    frames = [made_metrics(R, dataset=name, method=method) for name in datasets for method in ("ridge", "knn", "mlp")]
+    _, page = make(tmp_path, frames, datasets)
+    assert "Friedman's test needs 3 datasets and 3 methods." in page
 
 
 def test_a_pair_turned_twice_is_itself(made_metrics: Make, tmp_path: Path) -> None:
