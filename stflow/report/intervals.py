@@ -41,9 +41,9 @@ HOW_TO_READ = (
     "population standard deviations (ddof = 0), each of one thing: of the seeds' scores, of the folds' scores, and of "
     "the patients' scores (a patient's own test spots pooled). None of them is the standard error of the score; with "
     f"one seed, fold or patient there is none. With fewer than {FEW_PATIENTS} patients an interval is coarse and "
-    "usually too narrow, as it is drawn from a handful of values: it is marked ~, and docs/statistics.md says how "
-    "often such intervals miss. Intervals of two methods may overlap though one is always better; differences between "
-    "methods have their own intervals in the table of comparisons."
+    "usually too narrow, as it is drawn from a handful of values: it is marked ~, as is an average of such, and "
+    "docs/statistics.md says how often they miss. Intervals of two methods may overlap though one is always better; "
+    "differences between methods have their own intervals in the table of comparisons."
 )
 
 
@@ -120,6 +120,7 @@ def _row(scores: GroupScores, drawn: np.ndarray, patients: Mapping[str, str]) ->
         "std_folds": _spread(scores.by_fold),
         "std_patients": _spread(scores.by_patient(patients)),
         "n_patients": len(set(patients.values())),
+        "few": len(set(patients.values())) < FEW_PATIENTS,
         "n_slides": len(scores.slides),
         "n_folds": len(scores.folds),
         "n_seeds": len(scores.seeds),
@@ -153,6 +154,7 @@ def _averages(
                     **dict.fromkeys(COLUMNS),
                     **{name: own[0][name] for name in GROUP_COLUMNS},
                     "dataset": AVERAGE,
+                    "few": any(row["few"] for row in own),
                     "score": float(np.mean([row["score"] for row in own])),
                     "score_lower": lower,
                     "score_upper": upper,
@@ -199,7 +201,7 @@ def _block(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
     spreads = [] if average else ["± seeds", "± folds", "± patients", "seeds"]
     body = []
     for row in rows:
-        few = "" if average or row["n_patients"] >= FEW_PATIENTS else " ~"
+        few = " ~" if row["few"] else ""
         cells = [name[Column.of(row)], with_interval(row, "score") + few]
         if not average:
             cells += [_or_missing(row[f"std_{of}"]) for of in ("seeds", "folds", "patients")]

@@ -44,7 +44,7 @@ HOW_TO_READ = (
     "or spots of the only one), as those which choose the epoch are held out. The table cannot tell these two apart. A "
     "method that chooses no epoch trains on the same slides under both protocols where the folds are the same: its gap "
     "on shared genes is only that of training beside other genes, which makes it the control. Fewer than "
-    f"{FEW_PATIENTS} patients make an interval coarse (marked ~)."
+    f"{FEW_PATIENTS} patients, also in one dataset of an average, make an interval coarse (marked ~)."
 )
 
 
@@ -125,6 +125,7 @@ def _rows_of_dataset(
             "n_genes_shared": float(np.mean([len(fold.genes) for fold in pair.shared_paper.folds] or [0])),
             "n_parts": len(pair.paper.folds), "n_slides": len(pair.paper.slides),
             "n_patients": len({patients[slide] for slide in pair.paper.slides}),
+            "few": len({patients[slide] for slide in pair.paper.slides}) < FEW_PATIENTS,
             "paper_table1": here[0][column].score, "clean_table1": here[1][column].score,
         }  # fmt: skip
         rows.append(Row(values, {"gap": whole, "gap_shared": shared, "gap_genes": whole.minus(shared)}))
@@ -153,6 +154,7 @@ def _averages(rows: Sequence[Row]) -> list[Row]:
             values = {
                 **own[0].values,
                 "dataset": AVERAGE,
+                "few": any(row.values["few"] for row in own),
                 **{name: float(np.mean([row.values[name] for row in own])) for name in numbers},
                 **{name: sum(row.values[name] for row in own) for name in ("n_parts", "n_slides", "n_patients")},
             }
@@ -240,7 +242,6 @@ def _on_both_sides(cohort: Cohort) -> int:
 
 def _block(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     name = labels(columns)
-    few = " ~" if rows[0].values["n_patients"] < FEW_PATIENTS else ""
     body = []
     for row in rows:
         record = row.record()
@@ -250,7 +251,7 @@ def _block(rows: Sequence[Row], columns: Sequence[Column]) -> str:
                 record["selects"] or MISSING,
                 number(record["paper"]),
                 number(record["clean"]),
-                *(with_interval(record, each) + few for each in GAPS),
+                *(with_interval(record, each) + (" ~" if record["few"] else "") for each in GAPS),
             ]
         )
     header = ["method", "chooses an epoch", "paper", "clean", "gap", "on shared genes", "by genes"]

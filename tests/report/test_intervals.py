@@ -82,6 +82,7 @@ def test_an_average_has_its_own_interval_and_only_methods_with_all_datasets(made
     assert [row["method"] for row in averages] == ["stflow"]
     assert float(averages[0]["score"]) == pytest.approx(np.mean([values.mean() for values in r.values()]), abs=1e-6)
     widths = {row["dataset"]: float(row["score_upper"]) - float(row["score_lower"]) for row in rows}
+    assert page.count("] ~") == 4, "two patients a dataset, so the average is marked too"
     assert widths["average"] < max(widths["IDC"], widths["SKCM"])
     assert page.index("### demo/average") < page.index("### demo/IDC")
 
