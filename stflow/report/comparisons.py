@@ -35,10 +35,10 @@ HOW_TO_READ = (
     f"{100 * LEVEL:g} % interval of a bootstrap over patients, slides, genes and seeds in which both methods share "
     "every draw. Then paired over (fold, gene), values averaged over seeds: the median difference of a pair, the share "
     "of pairs that the method wins (a tie counts half), and p of Wilcoxon's two-sided signed-rank test, corrected by "
-    "Holm's procedure for all pairs of methods on the dataset. Genes of one fold share spots and patients, so p is not "
-    "about other patients: a small p says that the difference is there for most genes of these slides. For other "
-    f"patients read the interval, which is coarse with fewer than {FEW_PATIENTS} of them (marked ~), and the tests "
-    "over datasets."
+    "Holm's procedure for all pairs of methods on the dataset. Genes of one fold share spots, patients and a training, "
+    "so p is neither about other patients nor about another training: a small p says that the difference is there for "
+    "most genes of these slides, and equal methods have one often (docs/statistics.md). For other patients read the "
+    f"interval, which is coarse with fewer than {FEW_PATIENTS} of them (marked ~), and the tests over datasets."
 )
 
 
