@@ -48,9 +48,13 @@ STAGES: Mapping[str, str] = {
     "calibration": "stflow.report.calibration",
     "audit-table": "stflow.report.audit",
     "datasets": "stflow.report.datasets",
+    "intervals": "stflow.report.intervals",
+    "comparisons": "stflow.report.comparisons",
+    "protocol-gap": "stflow.report.protocol_gap",
     "page": "stflow.report.page",
     "biomarker": "stflow.report.biomarker",
     "histograms": "stflow.report.histograms",
+    "critical-difference": "stflow.report.critical_difference",
 }
 
 

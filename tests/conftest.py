@@ -168,3 +168,49 @@ def corners(register: Callable[[type[Encoder]], type[Encoder]]) -> type[Corners]
     Corners.sizes.clear()
     register(Corners)
     return Corners
+
+
+@pytest.fixture
+def made_metrics() -> Callable[..., Any]:
+    """``made_metrics(r)`` makes long metrics, with moments, of a method whose r on every slide is known.
+
+    ``r`` (folds, seeds, slides, genes): each slide has as many spots and the same mean and variance, so pooled r is the
+    mean over a fold's slides. NaN stands for a gene that was measured constant. Slides are ``f<fold>s<number>``, or
+    those of ``slides``, a list a fold; genes ``G<number>``, or those of ``genes``, likewise.
+    """
+    import pandas as pd
+
+    from stflow.evaluation.evaluate import COLUMNS, POOLED
+
+    def make(
+        r: np.ndarray, *, method: str = "stflow", dataset: str = "IDC", protocol: str = "clean",
+        benchmark: str = "demo", encoder: str = "classical", variant: str = "default",
+        slides: list[list[str]] | None = None, genes: list[list[str]] | None = None,
+        failed: tuple[tuple[int, int], ...] = (), folds: list[int] | None = None, moments: bool = True,
+    ) -> pd.DataFrame:  # fmt: skip
+        rows: list[dict[str, Any]] = []
+        for (f, seed), values in ((key, r[key]) for key in np.ndindex(*r.shape[:2])):
+            bad = (f, seed) in failed
+            fold = {
+                "benchmark": benchmark, "dataset": dataset, "encoder": encoder, "method": method, "variant": variant,
+                "protocol": protocol, "fold": f if folds is None else folds[f], "seed": seed, "n_spots": 100,
+                "status": "failed" if bad else "ok", "reason": "out of memory" if bad else "",
+            }  # fmt: skip
+            here = [f"f{f}s{s}" for s in range(r.shape[2])] if slides is None else slides[f]
+            names = [f"G{g}" for g in range(r.shape[3])] if genes is None else genes[f]
+            for g, gene in enumerate(names):
+                flat = np.isnan(values[:, g]).any()
+                pooled = np.nan if bad or flat else values[:, g].mean()
+                rows.append({**fold, "slide": POOLED, "gene": gene, "metric": "pearson", "value": pooled})
+                for s, slide in enumerate(here if moments else []):
+                    own = {
+                        "mean_measured": 0.0, "mean_predicted": 0.0, "var_measured": 0.0 if flat else 1.0,
+                        "var_predicted": 1.0, "cov": 0.0 if flat else values[s, g],
+                    }  # fmt: skip
+                    rows += [
+                        {**fold, "slide": slide, "gene": gene, "metric": name, "value": np.nan if bad else value}
+                        for name, value in own.items()
+                    ]
+        return pd.DataFrame(rows)[list(COLUMNS)]
+
+    return make

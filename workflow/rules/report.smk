@@ -6,6 +6,9 @@ ALL_TABLES = [
     *PLAN.paper.tables,
     "methods",
     "scores",
+    "protocol_gap",
+    "intervals",
+    "comparisons",
     *(f"gene_groups/{benchmark}" for benchmark in PLAN.gene_groups()),
     *(["calibration"] if PLAN.sampled_groups() else []),
     *(f"datasets/{benchmark}" for benchmark in CONFIG.benchmarks),
@@ -248,6 +251,7 @@ rule tables_and_figures:
     input:
         [table_files(name) for name in ALL_TABLES],
         [PATHS.figure("histograms", "png") for _ in PLAN.figures.histograms()[:1]],
+        rules.critical_difference.output,
         rules.biomarkers.input,
     message:
         "All tables and figures are made."
