@@ -49,6 +49,10 @@ STAGES: Mapping[str, str] = {
     "page": "stflow.report.page",
     "biomarker": "stflow.report.biomarker",
     "histograms": "stflow.report.histograms",
+    "export": "stflow.export.h5ad",
+    "runs": "stflow.report.runs_page",
+    "provenance": "stflow.report.provenance_page",
+    "summary": "stflow.report.summary",
 }
 
 

@@ -42,7 +42,7 @@ rule audit:
         csv=report(
             PATHS.table("audit", "csv"),
             caption="../report/audit.rst",
-            category="Tables",
+            category="Audit",
             subcategory="Audit",
             labels={"table": "Audit as CSV"},
         ),
@@ -68,7 +68,7 @@ rule audit_page:
         report(
             PATHS.table("audit", "html"),
             caption="../report/audit.rst",
-            category="Tables",
+            category="Audit",
             subcategory="Audit",
             labels={"table": "Audit"},
         ),
