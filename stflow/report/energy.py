@@ -143,7 +143,7 @@ def _of(layout: Layout, stage: str, parts: Sequence[str]) -> tuple[str, bool]:
 
 
 def _trained_on_gpu(layout: Layout, run: Run) -> bool:
-    """Whether a run's record names a GPU; a variant that is predicted from another's model is as that method's others."""
+    """Whether a run's record names a GPU; without a record of its own, that of the method as it is."""
     path = layout.run_json(run)
     if path.is_file():
         return str(json.loads(path.read_text(encoding="utf-8")).get("device", "")).startswith("cuda")

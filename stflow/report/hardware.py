@@ -39,15 +39,19 @@ def packages() -> dict[str, str]:
 
 
 #: What decides numbers, for a tree that is run without being installed.
-_REQUIRED = ("torch", "torchvision", "timm", "torch-geometric", "numpy", "scipy", "scikit-learn", "numba", "pandas")
-_REQUIRED += ("anndata", "h5py", "openslide-python", "pyvips", "snakemake")
+_REQUIRED = (
+    *("torch", "torchvision", "timm", "torch-geometric", "numpy", "scipy", "scikit-learn", "numba", "pandas"),
+    *("anndata", "h5py", "openslide-python", "pyvips", "snakemake"),
+)
 
 
 def commit(folder: Path) -> str:
     """Commit of the tree that holds ``folder``, and whether it has been changed since; empty without git or a tree."""
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=20
+        )
         return done.stdout.strip()
 
     try:

@@ -86,4 +86,5 @@ def _rst(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\*`|])|(?<=\w)(_)(?=\W|$)", lambda found: f"\\{found[0]}", text)
+    found = re.sub(r"([\\*`|])|(?<=\w)(_)(?=\W|$)", lambda mark: f"\\{mark[0]}", text)
+    return f"\\{found}" if re.match(r"[-+](\s|$)", found) else found  # a dash of its own would be a list

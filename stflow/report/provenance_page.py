@@ -70,19 +70,21 @@ def to_markdown(layout: Layout, lines: Iterable[Mapping[str, Any]], cpu_watts: f
     parts = [
         "# Provenance",
         "What the results come from, and what they took. Hashes are SHA-256.",
-        "## Code and libraries",
+        "## Code",
         _list(code(layout)),
-        _versions(found),
         "## Seeds",
         f"{', '.join(map(str, values.get('seeds', []))) or MISSING}. {SEEDS_TOLD}",
         "## Hardware",
         "Of the machine that wrote this page; on a cluster, jobs may have run on others.",
         _list({**hardware(), "devices of the trainings": _counted(found.devices)}),
-        "## Data and weights",
-        _list(hashes(layout, found)),
         "## Time and energy",
         _energy_told(cpu_watts, gpu_watts),
         _costs(lines),
+        "## Data and weights",
+        _list(hashes(layout, found)),
+        "## Libraries",
+        "As installed where this page was written, and as the trainings recorded them.",
+        _versions(found),
         "## Configuration",
         "Complete, as it was run; paths outside the working folder are cut to their last part.",
         f"```yaml\n{scrub(text).rstrip()}\n```",
@@ -155,7 +157,7 @@ def _versions(found: Recorded) -> str:
     here = packages()
     names = dict.fromkeys([*here, *found.versions])
     body = [[name, here.get(name, MISSING), _counted(found.versions.get(name, Counter()))] for name in names]
-    return format_table(["library", "here", f"trainings ({found.n_runs:,})"], body, 3)
+    return format_table(["library", "here", f"{found.n_runs:,} trainings"], body, 3)
 
 
 def _counted(values: Counter[str]) -> str:
@@ -167,8 +169,8 @@ def _counted(values: Counter[str]) -> str:
 
 def _energy_told(cpu_watts: float, gpu_watts: float) -> str:
     return (
-        "Sums over the jobs that the workflow times, as they last ran; those of scores, tables and figures are short and "
-        "not timed. **Energy is an estimate**, nothing was metered: CPU "
+        "Sums over the jobs that the workflow times, as they last ran; those of scores, tables and figures are short "
+        "and not timed. **Energy is an estimate**, nothing was metered: CPU "
         f"time x {cpu_watts:g} W a core, and wall time of jobs on a GPU x {gpu_watts:g} W (`report.cpu_watts` and "
         "`report.gpu_watts`); memory, disks, cooling and idle time are not in it."
     )

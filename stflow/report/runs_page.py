@@ -33,7 +33,7 @@ _JOBS = ("train", "predict")
 
 HOW_TO_READ = (
     "One line a run: a method with a variant and an encoder on one fold, with one seed. Epochs: how many were run, and "
-    "which was kept; selection: what chose it. Seconds and memory are of the training; a variant without any is "
+    "which was kept, and what chose it. Seconds and memory are of the training; a variant without any is "
     "predicted from another one's model."
 )
 
@@ -76,7 +76,9 @@ def runs_in(metrics: Path) -> Iterator[tuple[Run, str, str]]:
     try:
         table = pq.read_table(metrics, columns=names)
     except (OSError, pa.ArrowInvalid) as error:
-        raise IntegrityError(f"{metrics} is not a whole metrics file ({error}). Delete it and run `evaluate`.") from error
+        raise IntegrityError(
+            f"{metrics} is not a whole metrics file ({error}). Delete it and run `evaluate`."
+        ) from error
     lines = table.group_by(names, use_threads=False).aggregate([]).to_pylist()
     for line in sorted(lines, key=lambda line: (line["fold"], line["seed"])):
         group = Group(*(str(line[name]) for name in Group.__slots__))
@@ -131,18 +133,20 @@ def to_markdown(layout: Layout, runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(runs: Sequence[dict[str, Any]]) -> str:
-    header = ["run", "status", "epochs", "kept", "seconds", "device", "memory (MB)", "GPU (MB)", "selection"]
+    has_gpu = any(run["gpu_mb"] is not None for run in runs)
+    gpu = ["GPU (MB)"] if has_gpu else []
+    header = ["run", "status", "epochs", "kept", "chosen by", "seconds", "device", "memory (MB)", *gpu]
     body = [
         [
             _name(run),
             run["status"],
             _cell(run["epochs"]),
             _cell(run["best_epoch"]),
+            _cell(run["selection"]),
             _cell(run["seconds"], 1),
             _cell(run["device"]),
             _cell(run["host_mb"], 0),
-            _cell(run["gpu_mb"], 0),
-            _cell(run["selection"]),
+            *([_cell(run["gpu_mb"], 0)] if has_gpu else []),
         ]
         for run in runs
     ]

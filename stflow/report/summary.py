@@ -104,7 +104,7 @@ def read(path: Path, needed: Sequence[str]) -> list[Row]:
     try:
         with Path(path).open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
-            rows = list(reader)
+            rows: list[Row] = list(reader)
     except FileNotFoundError as error:
         raise IntegrityError(f"{path} does not exist. Make that table first.") from error
     if missing := [name for name in needed if name not in (reader.fieldnames or [])]:
@@ -139,7 +139,7 @@ def verdicts_told(counted: Sequence[Verdicts]) -> list[Part]:
     else:
         told = (
             f"Of {n_printed:,} numbers that the paper prints for what was run here, {n_compared:,} could be compared: "
-            f"**{sums[AGREES]:,} agree**, {sums[HIGHER]:,} are higher here, {sums[LOWER]:,} lower. The page of each "
+            f"**{sums[AGREES]:,} agree**, {sums[HIGHER]:,} higher here, {sums[LOWER]:,} lower. The page of each "
             "table says by which rule, and shows both numbers."
         )
     header = ["table", "cells", "printed", "compared", "agree", "higher", "lower", "not comparable"]
@@ -164,7 +164,7 @@ def best_told(rows: Sequence[Row]) -> list[Part]:
     body = []
     for benchmark, protocol in dict.fromkeys((row["benchmark"], row["protocol"]) for row in rows):
         here = [row for row in scored if (row["benchmark"], row["protocol"]) == (benchmark, protocol)]
-        datasets = set(row["dataset"] for row in here)
+        datasets = {row["dataset"] for row in here}
         scores: dict[tuple[str, str, str], dict[str, float]] = {}
         for row in here:
             key = row["method"], row["variant"], row["encoder"]
@@ -198,7 +198,9 @@ def leaks_told(rows: Sequence[Row]) -> list[str]:
 def failures_told(rows: Sequence[Row]) -> str:
     """How many runs failed."""
     failed = sum(int(row["n_failed"] or 0) for row in rows)
-    return f"**{failed:,} runs failed**; the page of runs has their logs." if failed else "No run failed."
+    if not failed:
+        return "No run failed."
+    return f"**{failed:,} run{'' if failed == 1 else 's'} failed**; the page of runs has the logs."
 
 
 def cost_told(rows: Sequence[Row]) -> str:

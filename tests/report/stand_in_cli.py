@@ -1,5 +1,6 @@
-"""A stand-in for stflow/cli.py: tables, figures and pages are made for real, by the command line that it replaces; what
-comes before them, which takes minutes, is copied from ``made/``, where the test has put it in the results' layout.
+"""A stand-in for stflow/cli.py: scores, tables and figures are made for real, by the command line that it replaces.
+
+What comes before them, which takes minutes, is copied from ``made/``, where the test has put it in the results' layout.
 """
 
 import shutil
@@ -7,7 +8,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-REAL = ("table", "figure")
+REAL = ("splits", "evaluate", "table", "figure")
 RUN_FILES = {
     "train": ("model.safetensors", "history.csv", "run.json"),
     "predict": ("predictions.h5ad",),
