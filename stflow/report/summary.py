@@ -21,8 +21,8 @@ from stflow.report.style import method_label
 
 AGREES, HIGHER, LOWER, NOT_COMPARABLE = VERDICTS = ("agrees", "higher", "lower", "not comparable")
 COLUMNS = ("table", "n_cells", "n_printed", "n_compared", "n_agree", "n_higher", "n_lower", "n_not_comparable")
-#: Reasons that are told of a table; the page of the table has them all.
-MAX_REASONS = 4
+#: Reasons that are told, the most frequent first; the tables have them all.
+MAX_REASONS = 8
 #: Methods named in a line of the best.
 BEST = 3
 #: The rows that stand for several datasets.
@@ -144,17 +144,14 @@ def verdicts_told(counted: Sequence[Verdicts]) -> list[Part]:
         )
     header = ["table", "cells", "printed", "compared", "agree", "higher", "lower", "not comparable"]
     body = [[_title(one.table), *(f"{value:,}" for value in list(one.row().values())[1:])] for one in counted]
-    reasons = [
-        f"{_title(one.table)}: {reason} ({times:,})"
-        for one in counted
-        for reason, times in one.reasons.most_common(MAX_REASONS)
+    reasons: Counter[str] = sum((one.reasons for one in counted), Counter())
+    told_of = [
+        f"{reason}: {times:,} ({', '.join(_title(one.table) for one in counted if one.reasons[reason])})"
+        for reason, times in reasons.most_common(MAX_REASONS)
     ]
-    more = [
-        f"{_title(one.table)}: {len(one.reasons) - MAX_REASONS} more reasons, in its CSV"
-        for one in counted
-        if len(one.reasons) > MAX_REASONS
-    ]
-    listed: list[Part] = ["Not comparable, and why:", Bullets([*reasons, *more])] if reasons else []
+    if len(reasons) > MAX_REASONS:
+        told_of.append(f"{len(reasons) - MAX_REASONS:,} more reasons, in the tables' CSVs")
+    listed: list[Part] = ["Not comparable, and why:", Bullets(told_of)] if reasons else []
     return [told, Table(header, body), *listed]
 
 

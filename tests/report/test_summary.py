@@ -86,7 +86,16 @@ def test_verdicts_are_counted_by_table_and_reason(tmp_path: Path, inputs: dict[s
     assert f"Of 6 numbers that the paper prints for what was run here, {told}" in page
     assert told in page
     assert told in front
-    assert "- Table 1: other data (2)\n- Table 1: not run (1)" in page
+    assert "- other data: 2 (Table 1)\n- not run: 1 (Table 1)" in page
+
+
+def test_a_reason_of_several_tables_is_told_once(tmp_path: Path, inputs: dict[str, object]) -> None:
+    many = [(0.5, 0.5, "not comparable", f"reason {place}") for place in range(9)]
+    columns = ("mean", "printed_mean", "verdict", "reason")
+    tables = [write(tmp_path / f"{name}.csv", columns, many[:n]) for name, n in (("table3", 9), ("table12", 1))]
+    _, page, _ = make(tmp_path, {**inputs, "tables": tables})
+    assert "- reason 0: 2 (Table 3, Table 12)\n- reason 1: 1 (Table 3)\n" in page
+    assert "- 1 more reasons, in the tables' CSVs" in page
 
 
 def test_the_best_are_those_with_a_score_on_every_dataset(tmp_path: Path, inputs: dict[str, object]) -> None:
