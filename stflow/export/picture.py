@@ -69,10 +69,14 @@ def read_picture(results: Path, benchmark: str, slide: str, image: Path | None =
         if "thumbnail" in handle:
             return Picture(handle["thumbnail"][:], float(handle["thumbnail"].attrs["downsample"]), "thumbnail")
         if image is None:
-            if "img" not in handle or "coords" not in handle or not len(handle["img"]):
+            from stflow.wsi.ready import tile_centres
+
+            if not ("img" in handle and "coords" in handle and len(handle["img"])):
                 raise DataError(f"{path} holds neither a picture nor tiles. Make it again with `stflow tile`.")
-            side = float(handle["img"].attrs.get("patch_size_src") or handle["coords"].attrs["patch_size_src"])
-            return mosaic(handle["img"], handle["coords"][:], side)
+            corners, centres = handle["coords"][:], tile_centres(handle)
+            if centres is None:
+                raise DataError(f"{path} tells neither the tiles' width nor their centres. Make it again.")
+            return mosaic(handle["img"], corners, 2 * float(np.abs(centres - corners).max()))
     from stflow.wsi.slide_image import open_slide
 
     with open_slide(image) as opened:

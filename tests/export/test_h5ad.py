@@ -142,6 +142,22 @@ def test_tiles_stand_in_for_a_picture_that_is_not_there(results: Path, make_run:
     assert not on_tissue(shown["images"]["hires"][0, 0])
 
 
+def test_the_command_writes_both_files(
+    results: Path, make_run: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stflow.cli import main
+
+    pytest.importorskip("spatialdata", reason="spatialdata is not installed (extra `spatial`)")
+    run, files = make_run(), (tmp_path / "s1.h5ad", tmp_path / "s1.zarr")
+    words = ("--results", str(results), "--run", run, "--slide", "s1")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Call to deprecated class Scaler", category=DeprecationWarning)
+        main(["export", *words, "--out", str(files[0]), "--spatialdata", str(files[1])])
+    assert files[0].is_file()
+    assert files[1].is_dir()
+    assert "s1, 32 spots, 3 genes" in capsys.readouterr().err
+
+
 def test_errors_say_what_to_do(results: Path, make_run: Callable, tmp_path: Path) -> None:
     run = make_run()
     with pytest.raises(DataError, match="predicts s1, s2, not s3"):

@@ -1,12 +1,7 @@
 # Predictions for other tools, and the report's pages of its own: the summary, the runs, the provenance.
 
 
-def paper_tables():
-    """Names of the paper's tables that this configuration makes, for the summary of verdicts."""
-    return ["table1"]
-
-
-if not PLAN.config.report.exports and "exports" in sys.argv:
+if not CONFIG.report.exports and "exports" in sys.argv:
     raise WorkflowError(NOTHING_TO_EXPORT)
 
 
@@ -141,7 +136,7 @@ rule provenance:
 rule summary:
     """Verdicts beside the paper's numbers, the best methods, leaks, failures and cost, as on the report's front page."""
     input:
-        tables=[PATHS.table(name, "csv") for name in paper_tables()],
+        tables=[PATHS.table(name, "csv") for name in PAPER_TABLES],
         methods=PATHS.table("methods", "csv"),
         audit=PATHS.table("audit", "csv"),
         cost=rules.provenance.output.csv,
