@@ -25,6 +25,7 @@ from pydantic import (
 from stflow.config_datasets import problems_of_method_datasets
 from stflow.config_encoders import problems_of_encoder, problems_of_method_encoders
 from stflow.config_errors import lines
+from stflow.config_report import Report
 from stflow.config_search import Search
 from stflow.config_sections import (
     DEFAULT_VARIANT,
@@ -133,6 +134,7 @@ class _Config(Model):
         description="method -> variant -> the settings that differ; beside the built-in variants, or in place of one",
     )
     figures: Figures = Field(default_factory=Figures, description="what is drawn")
+    report: Report = Field(default_factory=Report, description="what the report assumes, and what is exported")
     search: Search = Field(default_factory=Search, description="settings that `snakemake search` tries")
     searched: Path | None = Field(
         None, description="settings that a search has chosen (`<results>/search/chosen.yaml`): all trainings take them"

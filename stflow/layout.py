@@ -16,6 +16,7 @@ All paths hang below one results folder::
     search/<benchmark>/<dataset>/<encoder>/<method>.json       candidates in order, and the choice
     search/chosen.yaml                            the choices of all datasets
     metrics/<group>.parquet                       long: gene x slide x fold x seed x metric
+    exports/<run>/<slide>.{h5ad, zarr}            predictions for other tools
     tables/, figures/, report.html
 """
 
@@ -153,6 +154,9 @@ class Layout:
 
     def search_choice(self, benchmark: str, dataset: str, encoder: str, method: str) -> Path:
         return self.results / "search" / benchmark / dataset / encoder / f"{method}.json"
+
+    def export(self, run: Run | str, slide: str, suffix: str) -> Path:
+        return self.results / "exports" / str(run) / f"{slide}.{suffix}"
 
     @property
     def search_chosen(self) -> Path:

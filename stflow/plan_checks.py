@@ -9,6 +9,7 @@ from stflow.config_sections import GENE_CHOICES
 from stflow.data.hub.lock import shown
 from stflow.data.sources import DEMO_SLIDE_FILES
 from stflow.errors import ConfigError, DataError
+from stflow.plan_exports import ExportPlan
 
 if TYPE_CHECKING:
     from stflow.workflow import Plan
@@ -64,6 +65,7 @@ def refuse_unusable(plan: Plan) -> None:
             for entry in figures.biomarkers
             if not plan.figures.testing(entry.benchmark, entry.slide)
         ]
+    problems += ExportPlan(plan).problems()
     if problems:
         lines = "\n".join(f"  - {line}" for line in problems)
         raise ConfigError(f"the configuration has {len(problems)} problem(s):\n{lines}")

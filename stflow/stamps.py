@@ -55,6 +55,10 @@ STAGES: Mapping[str, str] = {
     "biomarker": "stflow.report.biomarker",
     "histograms": "stflow.report.histograms",
     "critical-difference": "stflow.report.critical_difference",
+    "export": "stflow.export.h5ad",
+    "runs": "stflow.report.runs_page",
+    "provenance": "stflow.report.provenance_page",
+    "summary": "stflow.report.summary",
 }
 
 

@@ -197,3 +197,17 @@ def test_the_variants_of_the_guide_exist() -> None:
             re.findall(r"`(\w+)`", row)}  # fmt: skip
     grid = {name for name in STFlow.variants if name.startswith("zinb_")}
     assert told == set(STFlow.variants) - grid
+
+
+def test_the_exports_of_the_guide_are_those_of_the_demo() -> None:
+    from stflow import config
+    from stflow.plan_exports import ExportPlan
+    from stflow.workflow import Plan
+
+    (yaml_block,) = blocks("docs/report.md", "yaml")
+    demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    files = ExportPlan(Plan(config.validate({**demo, **yaml.safe_load(yaml_block)}))).files()
+    text = (ROOT / "docs" / "report.md").read_text()
+    assert str(files[0]) in text
+    assert files[1].name == "DEMO1A.h5ad"
+    assert "/ridge/default/paper/" in str(files[1])

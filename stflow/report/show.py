@@ -10,6 +10,8 @@ from stflow.report.render import show
 
 #: Tables of what went in rather than what came out: printed after the others.
 _LAST = ("audit", "datasets")
+#: Pages for a browser: named, not printed.
+_PAGES = ("provenance", "runs")
 
 
 def print_results(results: Path) -> None:
@@ -26,7 +28,8 @@ def print_results(results: Path) -> None:
         raise DataError(f"no {first}: nothing has been made in {results} yet. Run `snakemake table1` first.")
     pages = sorted(first.parent.rglob("*.md"), key=lambda page: (page != first, _is_last(first.parent, page), page))
     for page in pages:
-        print(show(page))
+        if page.stem not in _PAGES:
+            print(show(page))
     print(f"tables   {first.parent}")
     for figure in sorted((layout.results / "figures").rglob("*.png")):
         print(f"figure   {figure}")

@@ -13,6 +13,7 @@ def test_tables_come_first_and_then_where_the_rest_is(tmp_path: Path, capsys: py
         "tables/audit.md",
         "tables/gene_groups/demo.md",
         "tables/table1.md",
+        "tables/runs.md",
         "figures/a/GATA3.png",
         "report.html",
     ):
@@ -24,6 +25,7 @@ def test_tables_come_first_and_then_where_the_rest_is(tmp_path: Path, capsys: py
     order = [printed.index(text) for text in ("table1", "demo", "audit", "GATA3.png", "report.html")]
     assert order == sorted(order)
     assert "0.500 *" in printed
+    assert "runs" not in printed, "thousands of lines, for a browser"
 
 
 def test_a_folder_without_tables_is_told(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from stflow.errors import StflowError
 from stflow.layout import TILES, Group, Run
 from stflow.models import METHODS
 from stflow.plan_encoders import closed_encoders
+from stflow.plan_exports import NOTHING_TO_EXPORT, ExportPlan
 from stflow.plan_search import NOTHING_TO_SEARCH, Case
 from stflow.shell import asked_to_keep_going, comma, free_name, option, put_on_path, relative
 from stflow.stamps import config_record, recorded_not_run, stamp, write_stamps
@@ -53,6 +54,9 @@ NOT_RUN = option("--not-run", *(f"{name}={why}" for name, why in CONFIG.not_run.
 
 # What was run otherwise than in the paper, so that a printed number is not of the same thing.
 NOT_SAME = option("--not-same", *(f"{name}={why}" for name, why in PLAN.paper.not_same().items()))
+
+# The paper's tables of scores: the summary counts their verdicts.
+PAPER_TABLES = ["table1", *PLAN.paper.tables]
 
 # One group and one run as path patterns.
 GROUP = Group("{benchmark}", "{dataset}", "{encoder}", "{method}", "{variant}", "{protocol}")
@@ -114,7 +118,8 @@ def table_label(table):
 
 def table_category(table):
     """Under what the report lists a table."""
-    return {"audit": "Audit"}.get(table, "Tables")
+    apart = {"audit": "Audit", "summary": "Summary", "runs": "Provenance", "provenance": "Provenance"}
+    return apart.get(table, "Tables")
 
 
 def case_of(wildcards):

@@ -13,6 +13,9 @@ ALL_TABLES = [
     *(["calibration"] if PLAN.sampled_groups() else []),
     *(f"datasets/{benchmark}" for benchmark in CONFIG.benchmarks),
     "audit",
+    "summary",
+    "provenance",
+    "runs",
 ]
 
 
