@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 import stflow.cli_exports
-import stflow.cli_maps
 import stflow.cli_scores
-import stflow.cli_statistics  # noqa: F401  (these four add their commands to the groups below)
+import stflow.cli_statistics  # noqa: F401  (these three add their commands to the groups below)
 from stflow.cli_about import about_app
+from stflow.cli_maps import maps_app
 from stflow.cli_options import BySlide, Device, Format, ManifestPath, Out, Results, Root, RunName, Threads, words
 from stflow.cli_report import figure_app, table_app
 from stflow.cli_search import search_app
@@ -35,6 +35,7 @@ app.add_typer(hub_app, name="hub")
 app.add_typer(table_app, name="table")
 app.add_typer(figure_app, name="figure")
 app.add_typer(about_app)
+app.add_typer(maps_app)
 app.add_typer(search_app, name="search")
 
 

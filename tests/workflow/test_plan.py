@@ -201,7 +201,7 @@ def test_a_map_shows_every_method_on_the_fold_that_tests_the_slide(tmp_path: Pat
         tmp_path, TWO_FOLDS, methods=["ridge", "stflow", "mean"], seeds=[4], figures={"biomarkers": maps},
         encoders=["classical", "efficientnet_lite0"], method_encoders={"stflow": ["classical"]},
     )  # fmt: skip
-    paths = lab.figures.biomarker_predictions("efficientnet_lite0", "lab", "s2")
+    paths = lab.figures.biomarker_predictions("efficientnet_lite0", "lab", "s2", "A")
     assert [path.parent.as_posix() for path in paths] == [
         f"results/runs/lab/D/{encoder}/{method}/default/clean/fold1/seed4"
         for encoder, method in (("efficientnet_lite0", "ridge"), ("classical", "stflow"), ("tiles", "mean"))

@@ -118,6 +118,23 @@ def prediction_inputs(wildcards):
     }
 
 
+# Figures whose rows are maps, of those with something to draw, and how maps look.
+MAP_FIGURES = [name for name in ("figure4", "figure7") if PLAN.figures.maps(name)]
+MAP_LOOK = f"--colormap {CONFIG.figures.colormap} --width {CONFIG.figures.width}"
+# Methods whose time and memory are measured: `method/variant` -> as the command takes it.
+MEASURED = PLAN.options.measured()
+
+
+def biomarker_of(wildcards):
+    """The map of one gene that a job draws."""
+    return PLAN.figures.biomarker(wildcards.benchmark, wildcards.slide, wildcards.gene)
+
+
+def all_cores(wildcards):
+    """Cores for a job beside which nothing else may run; on a cluster, which has no such number, those of a training."""
+    return workflow.resource_settings.cores or CONFIG.training.threads
+
+
 def encoded_slides(wildcards):
     """The slide of a job, or those of one that encodes several."""
     if "slide" in wildcards.keys():

@@ -228,47 +228,6 @@ rule calibration_page:
         "stflow table page --md {input.md:q} --html {output:q} > {log:q} 2>&1"
 
 
-rule biomarker:
-    input:
-        predictions=lambda wildcards: PLAN.figures.biomarker_predictions(
-            wildcards.encoder, wildcards.benchmark, wildcards.slide
-        ),
-        tiles=PATHS.tiles("{benchmark}", "{slide}"),
-        slide=PATHS.slide("{benchmark}", "{slide}"),
-        image=lambda wildcards: PLAN.pictures(wildcards.benchmark, wildcards.slide),
-        code=CODE("biomarker"),
-    output:
-        png=report(
-            PATHS.figure(BIOMARKER, "png"),
-            caption="../report/biomarker.rst",
-            category="Figures",
-            subcategory="Biomarker maps",
-            labels={
-                "gene": "{gene}",
-                "slide": "{slide}",
-                "benchmark": "{benchmark}",
-                "encoder": "{encoder}",
-            },
-        ),
-        pdf=PATHS.figure(BIOMARKER, "pdf"),
-    log:
-        LOGS / f"figure/{BIOMARKER}.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=4000,
-        runtime=10,
-    params:
-        image=lambda wildcards, input: option("--image", *input.get("image", [])),
-        colormap=CONFIG.figures.colormap,
-    message:
-        "Draw {wildcards.gene} on {wildcards.benchmark}/{wildcards.slide}."
-    shell:
-        "stflow figure biomarker {input.predictions:q} --slide {wildcards.slide:q} --gene {wildcards.gene:q}"
-        " --tiles {input.tiles:q} {params.image} --colormap {params.colormap} --pdf {output.pdf:q}"
-        " --png {output.png:q} > {log:q} 2>&1"
-
-
 rule gene_groups:
     """Scores by named groups of genes, of every benchmark that has them."""
     input:
@@ -279,14 +238,6 @@ rule gene_groups:
         ],
     message:
         "The tables of gene groups are made."
-
-
-rule biomarkers:
-    """Maps of measured beside predicted expression."""
-    input:
-        [PATHS.figure(name, "png") for name in PLAN.figures.biomarkers()],
-    message:
-        "The biomarker maps are drawn."
 
 
 rule tables_and_figures:
