@@ -83,7 +83,8 @@ def step_panels(refinement: Refinement, gene: str) -> list[Panel]:
         return [*panels, Panel("STFlow", None, "run failed")]
     for number, (t, guess) in enumerate(zip(refinement.times, refinement.guesses, strict=True), start=1):
         label = f"Step {number}, $t$ = {t:.3g}"
-        panels.append(values_panel(label, measured, guess[:, column].astype(np.float64)))
+        # From step to step r changes by thousandths.
+        panels.append(values_panel(label, measured, guess[:, column].astype(np.float64), decimals=3))
     return panels
 
 

@@ -128,7 +128,10 @@ def _draw_row(
         axes = figure.add_axes((left / grid.page_mm, bottom, grid.panel_mm / grid.page_mm, height / page_mm))
         _draw_panel(axes, row.canvas, panel, scale, grid.panel_mm, bare=panel.title == "H&E")
         if number == 0 and scale_bar:
-            _draw_scale_bar(axes, row.canvas)
+            if panel.title == "H&E":
+                _draw_scale_bar(axes, row.canvas)
+            else:
+                _write_scale_bar(figure, grid, row.canvas, top_mm, page_mm)
     bar_mm = min(height, _MOST_BAR_MM)
     low = top_mm + places[0][1] - (height - bar_mm) / 2
     left = grid.page_mm - _BAR_ROOM_MM + 1.5
@@ -178,6 +181,21 @@ def _draw_scale_bar(axes: Axes, canvas: Canvas) -> None:
         fontsize=SMALL_PT,
         bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
     )
+
+
+def _write_scale_bar(figure: Figure, grid: Grid, canvas: Canvas, top_mm: float, page_mm: float) -> None:
+    """The same bar in the line of the heading, above the last column: no spot is covered."""
+    from matplotlib.lines import Line2D
+
+    x0, x1, _, _ = canvas.window
+    bar_um = round_length((x1 - x0) * canvas.mpp / 4)
+    right = grid.page_mm - _BAR_ROOM_MM
+    left = right - grid.panel_mm * bar_um / ((x1 - x0) * canvas.mpp)
+    height = 1 - (top_mm + 1.7) / page_mm
+    ends = [left / grid.page_mm, right / grid.page_mm]
+    figure.add_artist(Line2D(ends, [height] * 2, color="black", linewidth=1.2, solid_capstyle="butt"))
+    label = f"{bar_um:,g} µm"
+    figure.text((left - 1.0) / grid.page_mm, height, label, ha="right", va="center_baseline", fontsize=SMALL_PT)
 
 
 def _draw_colour_bar(figure: Figure, axes: Axes, scale: ScalarMappable, panels: Sequence[Panel]) -> None:

@@ -80,10 +80,12 @@ def method_panel(run: Predictions, place: Place, label: str) -> Panel:
     return values_panel(label, measured, values, printed)
 
 
-def values_panel(label: str, measured: np.ndarray, values: np.ndarray, printed: float | None = None) -> Panel:
+def values_panel(
+    label: str, measured: np.ndarray, values: np.ndarray, printed: float | None = None, *, decimals: int = 2
+) -> Panel:
     """The map of (N,) predicted values beside (N,) measured ones, ``printed`` the r that the paper has for it."""
     r = float(pearson(measured[:, None], values[:, None])[0])
-    told = "$r$ undefined" if np.isnan(r) else f"$r$ = {signed(r, 2)}"
+    told = "$r$ undefined" if np.isnan(r) else f"$r$ = {signed(r, decimals)}"
     title = f"{label}\n{told}" + ("" if printed is None else f" ({printed:.3f})")
     if np.mean(values < 0) < NO_LEVEL:
         return Panel(title, values)

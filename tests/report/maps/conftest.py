@@ -83,9 +83,10 @@ def three(tmp_path: Path) -> list[Path]:
 def texts_on_page() -> Callable[..., None]:
     """Assert that every text of a figure is at least 5.5 pt, lies on the page, and meets no other title."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     def check(figure) -> None:
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_text() and text.get_visible()]
         assert min(text.get_fontsize() for text in texts) >= 5.5
         boxes = []
