@@ -7,18 +7,19 @@ and with which settings. Where one size does not fit into memory or takes too lo
 from __future__ import annotations
 
 import csv
-import json
+import multiprocessing
 import os
 import platform
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from stflow.efficiency.worker import OUT_OF_MEMORY, default_settings
+from stflow.device import set_threads
+from stflow.efficiency.worker import OUT_OF_MEMORY, default_settings, measure
 from stflow.errors import IntegrityError, ResourceError
 from stflow.io import SCHEMA_VERSION, write_json, write_text
 from stflow.models import METHODS
@@ -29,6 +30,8 @@ COLUMNS = (
     *("method", "variant", "what", "spots", "ended", "seconds", "least_seconds", "repeats"),
     *("idle_mb", "peak_mb", "device", "processor", "threads"),
 )
+#: What a measurement imports: torch, whose import takes seconds, and what methods use beside it.
+_IMPORTED_BEFORE = ("torch", "numba", "h5py", "scipy.sparse", "scipy.spatial", "stflow.efficiency.worker")
 OVER_LIMIT, NOT_TRIED = "over the limit", "not tried"
 
 
@@ -74,6 +77,7 @@ def measure_method(work: Work, spots: Sequence[int], what: Sequence[str], csv_pa
     ResourceError
         A measurement that failed for another reason than time or memory.
     """
+    set_threads(work.threads)  # the processes' libraries read it when they are imported
     method, _, variant = work.method.partition("/")
     rows: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
@@ -109,29 +113,44 @@ def in_a_process(work: Work, what: str, n: int) -> dict[str, Any]:
     """One measurement; see `stflow.efficiency.worker.measure`."""
     job = {"method": work.method, "what": what, "n": n, "features": work.features, "genes": work.genes}
     job |= {"repeats": work.repeats, "threads": work.threads, "device": work.device, "limit_gb": work.limit_gb}
-    command = [sys.executable, "-W", "ignore", "-m", "stflow.efficiency.worker", json.dumps(job)]
-    package = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    try:
-        done = subprocess.run(
-            command,
-            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(work.threads)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-            timeout=work.limit_s,
-        )
-    except subprocess.TimeoutExpired:
+    code, found = alone(job, work.limit_s)
+    if code is None:
         return {"ended": OVER_LIMIT}
-    if done.returncode == -signal.SIGKILL:  # as the system does to a process that it has no memory for
+    if code == -signal.SIGKILL:  # as the system does to a process that it has no memory for
         return {"ended": OUT_OF_MEMORY}
-    if done.returncode:
+    if code or found is None:
         raise ResourceError(
-            f"measuring {work.method} ({what}) on {n:,} spots failed with {done.returncode}: its message is above. "
+            f"measuring {work.method} ({what}) on {n:,} spots failed with {code}: its message is above. "
             "Leave the method out of efficiency.methods, or mend what it says."
         )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def alone(job: Mapping[str, Any], limit_s: float) -> tuple[int | None, dict[str, Any] | None]:
+    """Exit code and result of a job in a new process; no code if it took more than ``limit_s`` and was ended.
+
+    The process is forked from one that has imported the libraries and done nothing else, as importing torch anew
+    takes longer than what is measured.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_IMPORTED_BEFORE))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, dict(job)))
+    process.start()
+    sender.close()
+    process.join(limit_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        return None, None
+    try:
+        return process.exitcode, receiver.recv()
+    except EOFError:  # it ended before it had a result
+        return process.exitcode, None
+
+
+def _send(sender: Connection, job: dict[str, Any]) -> None:
+    sender.send(measure(**job))
 
 
 def read_measurements(path: Path) -> list[Measurement]:

@@ -1,4 +1,4 @@
-"""One measurement, in a process of its own: ``python -m stflow.efficiency.worker JSON`` prints a line of JSON.
+"""One measurement, to be made in a process of its own.
 
 ``predict`` is the whole slide, from features in memory to numbers in memory; ``train`` one step, forward and backward,
 on a region of all spots, the most that a step can cost. Both run once on a small slide first, so that kernels are
@@ -7,9 +7,7 @@ compiled and libraries loaded.
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -140,7 +138,3 @@ def one_step(method: Any, slide: Slide, device: str) -> tuple[Any, Any]:
     learner.module.to(device).train()
     problem = learner.problem([slide], [], generator, device)
     return problem, [(section.region(torch.arange(len(slide))), y) for section, y in problem.train]
-
-
-if __name__ == "__main__":
-    print(json.dumps(measure(**json.loads(sys.argv[1]))))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from stflow.efficiency import measure
-from stflow.efficiency.measure import COLUMNS, Work, measure_method, read_measurements
+from stflow.efficiency.measure import COLUMNS, Work, alone, measure_method, read_measurements
 from stflow.errors import IntegrityError, ResourceError
 
 WORK = Work("ridge", 8, 4, 2, 1, "cpu", 60.0, 64.0)
@@ -39,20 +37,15 @@ def test_a_method_is_measured_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, ends: dict[int, object]) -> list[int]:
-    """Replace processes: number of spots -> returncode, an exception, or a result."""
+    """Replace processes: number of spots -> exit code (None: ended for its time), or a result."""
     asked: list[int] = []
 
-    def run(command: list[str], **options: object) -> SimpleNamespace:
-        job = json.loads(command[-1])
-        asked.append(job["n"])
-        end = ends[job["n"]]
-        if isinstance(end, Exception):
-            raise end
-        if isinstance(end, int):
-            return SimpleNamespace(returncode=end, stdout="")
-        return SimpleNamespace(returncode=0, stdout="a word of the method's own\n" + json.dumps(end))
+    def alone(job: dict[str, object], limit_s: float) -> tuple[object, object]:
+        asked.append(job["n"])  # type: ignore[arg-type]
+        end = ends[job["n"]]  # type: ignore[index]
+        return (0, end) if isinstance(end, dict) else (end, None)
 
-    monkeypatch.setattr(measure.subprocess, "run", run)
+    monkeypatch.setattr(measure, "alone", alone)
     return asked
 
 
@@ -65,7 +58,7 @@ OK = {
 @pytest.mark.parametrize(
     ("end", "told"),
     [
-        (subprocess.TimeoutExpired("x", 60), "over the limit"),
+        (None, "over the limit"),
         (-int(signal.SIGKILL), "out of memory"),
         ({"ended": "out of memory", "device": "cpu", "processor": "A CPU", "torch": "2"}, "out of memory"),
     ],
@@ -80,6 +73,16 @@ def test_beyond_a_limit_larger_slides_are_not_tried(
     assert [(row.spots, row.ended) for row in rows] == [(10, "ok"), (20, told), (30, "not tried")]
     assert [(row.seconds, row.memory_mb) for row in rows] == [(0.5, 50.0), (None, None), (None, None)]
     assert {row.processor for row in rows} == {"A CPU"}
+
+
+def test_a_process_that_takes_too_long_is_ended() -> None:
+    job = {"method": "ridge", "what": "predict", "n": 40, "features": 8, "genes": 4, "repeats": 10**9, "threads": 1}
+    assert alone({**job, "device": "cpu", "limit_gb": 64.0}, 0.5) == (None, None)
+
+
+def test_a_process_that_fails_has_no_result() -> None:
+    code, found = alone({"no": "such option"}, 60.0)
+    assert (code, found) == (1, None)
 
 
 def test_memory_of_a_gpu_is_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
