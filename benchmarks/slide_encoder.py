@@ -26,8 +26,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from memory import memory_mb
 from output import save
+
+from stflow.efficiency.memory import held_mb
 
 SIZES = (1_000, 5_000, 10_000, 30_000)
 ATTENTION_SIZES = (1_000, 5_000, 10_000)
@@ -79,7 +80,7 @@ def work(what: str, n: int, threads: int, repeats: int, device: str, precision: 
     torch.set_num_threads(threads)
     torch.manual_seed(n)
     run = prepare_network(n, device, precision) if what == "network" else prepare_attention(what, n, device)
-    idle = memory_mb("VmRSS", device)
+    idle = held_mb(device, peak=False)
     seconds = []
     with torch.inference_mode():
         for _ in range(repeats):
@@ -94,7 +95,7 @@ def work(what: str, n: int, threads: int, repeats: int, device: str, precision: 
         "seconds": round(min(seconds), 4),
         "tiles_per_s": round(n / min(seconds), 1),
         "idle_mb": round(idle),
-        "peak_mb": round(memory_mb("VmHWM", device)),
+        "peak_mb": round(held_mb(device, peak=True)),
     }
 
 

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 import stflow.cli_exports
-import stflow.cli_maps
 import stflow.cli_scores
 import stflow.cli_statistics
 from stflow.cli_about import about_app
+from stflow.cli_maps import maps_app
 from stflow.cli_options import BySlide, Device, Format, ManifestPath, Out, Results, Root, RunName, Threads, words
 from stflow.cli_report import figure_app, table_app
 from stflow.cli_search import search_app
@@ -36,6 +36,7 @@ app.add_typer(table_app, name="table")
 app.add_typer(figure_app, name="figure")
 app.add_typer(about_app)
 app.add_typer(stflow.cli_exports.export_app)
+app.add_typer(maps_app)
 app.add_typer(search_app, name="search")
 
 

@@ -141,23 +141,6 @@ def table_page(
     make_page(md, html, tex, csv)
 
 
-@figure_app.command("biomarker")
-def figure_biomarker(
-    predictions: Annotated[list[Path], typer.Argument(help="Predictions of every method for the slide's fold.")],
-    slide: Annotated[str, typer.Option(help="Slide name.")],
-    gene: Annotated[str, typer.Option(help="Gene symbol.")],
-    tiles: Annotated[Path, typer.Option(help="Tiles file of the slide (scale, and the tissue's picture).")],
-    pdf: Annotated[Path, typer.Option(help="PDF to write.")],
-    png: Annotated[Path, typer.Option(help="PNG to write.")],
-    image: Annotated[Path | None, typer.Option(help="Slide image to draw below the spots.")] = None,
-    colormap: Annotated[str, typer.Option(help="matplotlib colour map.")] = "coolwarm",
-) -> None:
-    """Measured beside predicted expression of one gene on the tissue."""
-    from stflow.report.biomarker import make_biomarker
-
-    make_biomarker(predictions, slide, gene, tiles, pdf, png, image, colormap)
-
-
 @figure_app.command("histograms")
 def figure_histograms(
     datasets: Annotated[list[str], typer.Argument(help="benchmark/dataset=slide,slide: one panel each.")],

@@ -34,6 +34,7 @@ from stflow.config_sections import (
     PAPER_METHOD_ENCODERS,
     PAPER_METHODS,
     Benchmark,
+    Efficiency,
     Embedding,
     Figures,
     Genes,
@@ -134,6 +135,7 @@ class _Config(Model):
         description="method -> variant -> the settings that differ; beside the built-in variants, or in place of one",
     )
     figures: Figures = Field(default_factory=Figures, description="what is drawn")
+    efficiency: Efficiency = Field(default_factory=Efficiency, description="what time and memory are measured on")
     report: Report = Field(default_factory=Report, description="what the report assumes, and what is exported")
     search: Search = Field(default_factory=Search, description="settings that `snakemake search` tries")
     searched: Path | None = Field(

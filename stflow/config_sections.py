@@ -219,18 +219,97 @@ class Biomarker(Model):
     benchmark: str = Field(description="benchmark of the slide")
     slide: str = Field(description="slide name")
     gene: str = Field(description="gene symbol")
+    protocol: Protocol | None = Field(
+        None, description="protocol whose predictions are drawn; default: figures.biomarker_protocol"
+    )
+
+
+#: Colour maps that are known without asking matplotlib, whose import takes longer than planning.
+_KNOWN_COLORMAPS = ("coolwarm", "cividis", "viridis", "magma", "inferno", "plasma", "RdBu_r")
+
+
+def _colormap(value: str) -> str:
+    """Refuse what is no colour map of matplotlib."""
+    if value not in _KNOWN_COLORMAPS:
+        import matplotlib
+
+        if value not in (known := list(matplotlib.colormaps)):
+            near = difflib.get_close_matches(value, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"matplotlib has no colour map {value!r}.{hint} The paper's is coolwarm; viridis, cividis and magma "
+                "are safe for the colour-blind."
+            )
+    return value
 
 
 class Figures(Model):
     """What is drawn."""
 
-    biomarkers: list[Biomarker] = Field(default_factory=list, description="maps of measured and predicted expression")
-    biomarker_protocol: Protocol = Field("clean", description="protocol whose predictions are drawn")
+    biomarkers: list[Biomarker] = Field(
+        default_factory=list,
+        description="maps of measured and predicted expression: a figure each, for every encoder",
+    )
+    figure4: list[Biomarker] | None = Field(
+        None,
+        description="maps that are the rows of figure 4, entries as of biomarkers; default: the paper's that are run",
+    )
+    figure6: list[Biomarker] | None = Field(
+        None,
+        description="the same of figure 6, STFlow's guess at every sampling step; default: the paper's that are run",
+    )
+    figure7: list[Biomarker] | None = Field(None, description="the same of figure 7; default: the paper's that are run")
+    biomarker_protocol: Protocol = Field(
+        "clean", description="protocol whose predictions are drawn where a map does not name its own"
+    )
+    methods: list[str] | None = Field(
+        None,
+        description="panels of maps in their order, `method[/variant][@encoder]`; default: all rows of `methods`, and "
+        "for the paper's own maps the paper's",
+    )
     histograms: list[str] | None = Field(
         None,
         description="benchmark/dataset whose counts are drawn; default: those of the paper's figure 2 that are run",
     )
-    colormap: str = Field("coolwarm", description="matplotlib colour map; `cividis` is safe for the colour-blind")
+    colormap: Annotated[str, AfterValidator(_colormap)] = Field(
+        "coolwarm",
+        description="matplotlib colour map of maps; viridis, cividis and magma are safe for the colour-blind",
+    )
+    width: Literal["double", "single"] = Field(
+        "double", description="width of maps and of figure 5; double: 180 mm, two columns; single: 88 mm, one column"
+    )
+
+
+class Efficiency(Model):
+    """What time and memory are measured on (figure 5, table 6); methods at their default settings."""
+
+    methods: list[str] = Field(
+        default_factory=lambda: ["stflow", "triplex", "histogene"],
+        description="`method` or `method/variant` to measure; none: nothing is measured",
+    )
+    spots: list[Annotated[int, Field(gt=1)]] = Field(
+        default_factory=lambda: [1_000, 5_000, 10_000, 20_000, 30_000],
+        min_length=1,
+        description="sizes of the slide",
+        json_schema_extra=unit("spots"),
+    )
+    what: list[Literal["predict", "train"]] = Field(
+        default_factory=lambda: ["predict"],  # type: ignore[arg-type]
+        min_length=1,
+        description="predict: the whole slide, as the paper's figure 5; train: one step on all of its spots",
+    )
+    repeats: int = Field(5, gt=0, description="runs in a process; the median counts", json_schema_extra=unit("runs"))
+    features: int = Field(1024, gt=0, description="size of the features", json_schema_extra=unit("features"))
+    genes: int = Field(50, gt=0, description="genes that are predicted", json_schema_extra=unit("genes"))
+    limit_s: float = Field(
+        600.0, gt=0, description="most time of one measurement's process", json_schema_extra=unit("s")
+    )
+    limit_gb: float = Field(
+        32.0,
+        gt=0,
+        description="most memory that a measurement on the CPU may take; a GPU's own memory is its limit",
+        json_schema_extra=unit("GB"),
+    )
 
 
 def refuse_unknown(kind: str, names: list[str], known: list[str]) -> None:

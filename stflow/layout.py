@@ -9,8 +9,11 @@ All paths hang below one results folder::
     tiles/<benchmark>/<slide>.h5                  img (N, 224, 224, 3) uint8, coords, barcode
     features/<encoder>/<benchmark>/<slide>.h5     features (N, D), barcodes, coords
     genes/<benchmark>/<dataset>/<protocol>.json   the genes of every fold
+    map_genes/<benchmark>/<dataset>/<protocol>.json   that the genes which maps show are among them
     audit/<benchmark>/<dataset>/<protocol>.json   what leaks in every fold
     runs/<run>/{model.safetensors, history.csv, run.json, predictions.h5ad}
+    refinement/<run>/<slide>.h5                   the network's guess at every sampling step, of a few genes
+    efficiency/<method>/<variant>.{csv,json}      time and memory against spots, and the machine
     timings/<stage>/<run>.tsv                     wall time and memory of a job, as Snakemake saw them
     search/<benchmark>/<dataset>/<encoder>/<method>/fold<n>/   trials and rankings of a search for settings
     search/<benchmark>/<dataset>/<encoder>/<method>.json       candidates in order, and the choice
@@ -119,6 +122,9 @@ class Layout:
     def genes(self, benchmark: str, dataset: str, protocol: str) -> Path:
         return self.results / "genes" / benchmark / dataset / f"{protocol}.json"
 
+    def map_genes(self, benchmark: str, dataset: str, protocol: str) -> Path:
+        return self.results / "map_genes" / benchmark / dataset / f"{protocol}.json"
+
     def audit(self, benchmark: str, dataset: str, protocol: str) -> Path:
         return self.results / "audit" / benchmark / dataset / f"{protocol}.json"
 
@@ -136,6 +142,13 @@ class Layout:
 
     def predictions(self, run: Run | str) -> Path:
         return self.run_dir(run) / "predictions.h5ad"
+
+    def refinement(self, run: Run | str, slide: str) -> Path:
+        return self.results / "refinement" / str(run) / f"{slide}.h5"
+
+    def efficiency(self, measured: str, suffix: str) -> Path:
+        """``measured`` is ``method/variant``."""
+        return self.results / "efficiency" / f"{measured}.{suffix}"
 
     def timing(self, stage: str, run: Run | str) -> Path:
         return self.results / "timings" / stage / f"{run}.tsv"

@@ -9,6 +9,7 @@ from stflow.config_sections import GENE_CHOICES
 from stflow.data.hub.lock import shown
 from stflow.data.sources import DEMO_SLIDE_FILES
 from stflow.errors import ConfigError, DataError
+from stflow.plan_check_figures import problems_of_efficiency, problems_of_maps
 from stflow.plan_exports import ExportPlan
 
 if TYPE_CHECKING:
@@ -57,14 +58,8 @@ def refuse_unusable(plan: Plan) -> None:
         for name in figures.histograms or []
         if not any(plan.folds.get((*name.partition("/")[::2], protocol)) for protocol in plan.config.protocols)
     ]
-    if figures.biomarkers and figures.biomarker_protocol not in plan.config.protocols:
-        problems.append(f"figures.biomarker_protocol: {figures.biomarker_protocol!r} is not among protocols")
-    else:
-        problems += [
-            f"figures.biomarkers: no fold of this configuration tests slide {entry.slide!r} of {entry.benchmark!r}"
-            for entry in figures.biomarkers
-            if not plan.figures.testing(entry.benchmark, entry.slide)
-        ]
+    problems += problems_of_maps(plan)
+    problems += problems_of_efficiency(plan)
     problems += ExportPlan(plan).problems()
     if problems:
         lines = "\n".join(f"  - {line}" for line in problems)

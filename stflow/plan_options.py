@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from stflow.config_sections import DEFAULT_VARIANT
+from stflow.efficiency.printed import NAMES
 from stflow.layout import Group, Run
 from stflow.models import METHODS
 from stflow.shell import relative
@@ -51,6 +53,16 @@ class RunOptions:
         """Settings of a trained model: variants that have the same may share it."""
         settings = self._plan.config.settings_of(method, variant, chosen)
         return settings.model_dump_json(exclude=set(METHODS.get(method).sampling))
+
+    def counted_json(self) -> str:
+        """Settings, in this configuration, of the methods whose parameters table 6 counts."""
+        settings = {name: self._plan.config.settings_of(name).model_dump(mode="json") for name in NAMES}
+        return json.dumps(settings)
+
+    def measured(self) -> dict[str, str]:
+        """``method/variant`` -> as the configuration names it, of every method whose time and memory are measured."""
+        names = dict.fromkeys(self._plan.config.efficiency.methods)
+        return {name if "/" in name else f"{name}/{DEFAULT_VARIANT}": name for name in names}
 
     def training(self, run: Run) -> str:
         """What `stflow train` is told of a run beside its name, as words of the command line."""

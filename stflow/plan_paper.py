@@ -34,12 +34,7 @@ class PaperPlan:
 
     def genes(self) -> list[str]:
         """benchmark/dataset/gene of every map, for table 2."""
-        figures = self._plan.figures
-        found = (
-            f"{entry.benchmark}/{dataset}/{entry.gene}"
-            for entry in self._plan.config.figures.biomarkers
-            for dataset, _ in figures.testing(entry.benchmark, entry.slide)[:1]
-        )
+        found = (f"{place.benchmark}/{place.dataset}/{place.gene}" for place in self._plan.figures.all_maps())
         return list(dict.fromkeys(found))
 
     def not_same(self) -> dict[str, str]:

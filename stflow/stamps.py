@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from stflow.data.formats import FORMATS
+from stflow.efficiency.printed import NAMES
 from stflow.encoders import ENCODERS
 from stflow.encoders.names import EncoderName
 from stflow.models import METHODS
@@ -52,7 +53,13 @@ STAGES: Mapping[str, str] = {
     "comparisons": "stflow.report.comparisons",
     "protocol-gap": "stflow.report.protocol_gap",
     "page": "stflow.report.page",
-    "biomarker": "stflow.report.biomarker",
+    "map-genes": "stflow.data.map_genes",
+    "maps": "stflow.report.maps.figure",
+    "refine": "stflow.training.refine",
+    "refinement": "stflow.report.refinement",
+    "efficiency": "stflow.efficiency.measure",
+    "figure5": "stflow.report.efficiency",
+    "table6": "stflow.report.table6",
     "histograms": "stflow.report.histograms",
     "critical-difference": "stflow.report.critical_difference",
     "export": "stflow.export.h5ad",
@@ -60,6 +67,10 @@ STAGES: Mapping[str, str] = {
     "provenance": "stflow.report.provenance_page",
     "summary": "stflow.report.summary",
 }
+
+
+#: What table 6 counts the parameters of.
+_COUNTED = tuple(METHODS.module(name) for name in NAMES)
 
 
 def stages(config: _Config) -> dict[str, tuple[str, ...]]:
@@ -76,6 +87,8 @@ def stages(config: _Config) -> dict[str, tuple[str, ...]]:
         "train": methods,
         "predict": methods,
         "search-trials": searched,
+        "refine": {name: module for name, module in methods.items() if name == "stflow"},
+        "efficiency": {name: METHODS.module(name) for name in _measured(config)},
     }
     unused = {"source-demo", "source-her2st"} - {f"source-{entry.source}" for entry in benchmarks}
     unused |= set() if searched else {"search-rank", "search-choose"}
@@ -84,7 +97,7 @@ def stages(config: _Config) -> dict[str, tuple[str, ...]]:
         if stage in called:
             found |= {f"{stage}-{name}": (module, other) for name, other in called[stage].items()}
         elif stage not in unused:
-            found[stage] = (module,)
+            found[stage] = (module, *(_COUNTED if stage == "table6" else ()))
     return found
 
 
@@ -124,3 +137,8 @@ def _encoders(config: _Config) -> list[EncoderName]:
 def _methods(config: _Config) -> list[str]:
     """Methods of a configuration, each once, without their variants."""
     return list(dict.fromkeys(row.partition("/")[0] for row in config.methods))
+
+
+def _measured(config: _Config) -> list[str]:
+    """Methods whose time and memory are measured, each once, without their variants."""
+    return list(dict.fromkeys(row.partition("/")[0] for row in config.efficiency.methods))

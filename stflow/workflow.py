@@ -95,7 +95,8 @@ class Plan:
         self.figures, self.options, self.paper = FigurePlan(self), RunOptions(self), PaperPlan(self)
         self._rows = self.encoders.rows(self.methods)
         self.chosen, self.search = Chosen.read(config.searched), SearchPlan(self)
-        self._trained_as = {pair: config.trained_as(*pair) for pair in self.methods}
+        drawn = self.figures.rows.beside_the_tables()
+        self._trained_as = {pair: config.trained_as(*pair) for pair in (*self.methods, *drawn)}
         refuse_unusable(self)
         refuse_incomplete_mirrors(self)
         refuse_missing_weights(config)
@@ -110,7 +111,7 @@ class Plan:
 
     def variants(self) -> list[str]:
         """Names of the variants that are trained or predicted, each once."""
-        return list(dict.fromkeys((*(variant for _, variant in self.methods), *self._trained_as.values())))
+        return list(dict.fromkeys((*(variant for _, variant in self._trained_as), *self._trained_as.values())))
 
     def datasets(self) -> list[str]:
         """Dataset names over all benchmarks, each once."""

@@ -98,6 +98,14 @@ def test_a_benchmark_s_genes_are_the_configuration_s_but_for_what_it_names() -> 
     assert (found.paper, found.clean, found.n) == ("all", "my/list.txt", 30)
 
 
+def test_a_colour_map_that_matplotlib_lacks_is_told_with_the_nearest() -> None:
+    with pytest.raises(
+        ConfigError, match=r"figures\.colormap.*no colour map 'virids'\. Did you mean 'viridis'\?.*safe"
+    ):
+        config.validate({"figures": {"colormap": "virids"}})
+    assert config.validate({"figures": {"colormap": "Blues"}}).figures.colormap == "Blues"
+
+
 def test_a_variant_changes_only_what_it_names() -> None:
     checked = config.validate(
         {"settings": {"stflow": {"epochs": 3}}, "variants": {"stflow": {"one_step": {"steps": 1}}}}

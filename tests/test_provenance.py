@@ -132,6 +132,8 @@ def test_stages_reach_what_they_run_and_not_what_others_run() -> None:
     assert "stflow.evaluation.crps" not in reached["train-stflow"]
     for name in ("train-ridge", "embed-classical", "evaluate", "table1"):
         assert "stflow.models.stflow.denoiser" not in reached[name]
-    for name in reached.keys() - {"biomarker"}:
-        assert "stflow.report.biomarker" not in reached[name]
+    for name in reached.keys() - {"maps", "refinement", "figure5"}:
+        assert "stflow.report.maps.page" not in reached[name], name
+    assert "stflow.models.triplex" in reached["efficiency-triplex"]
+    assert "stflow.models.stflow.denoiser" not in reached["efficiency-triplex"]
     assert "stflow.models.ridge" not in reached["train-stflow"]

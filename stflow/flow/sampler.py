@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -24,11 +24,11 @@ def times(steps: int, rule: Times = "paper") -> list[float]:
     return [0.01 + (1.0 - 0.01) * s / (steps - 1) for s in range(steps - 1)] + [1.0]
 
 
-def sample(denoise: Callable[[Tensor, float], Tensor], x_0: Tensor, at: Sequence[float]) -> Tensor:
-    """Carry ``x_0`` to t = 1 and return the network's last guess of the data.
+def guesses(denoise: Callable[[Tensor, float], Tensor], x_0: Tensor, at: Sequence[float]) -> Iterator[Tensor]:
+    """The network's guess of the data at each time that it is asked, while ``x_0`` is carried to t = 1.
 
     The flow towards a guessed end ``x_1`` has the velocity ``(x_1 - x_t) / (1 - t)``; each step is Euler's. The last
-    step would land on the guess itself, so the guess is returned.
+    step would land on the guess itself, so the last guess is the answer.
 
     Parameters
     ----------
@@ -42,5 +42,13 @@ def sample(denoise: Callable[[Tensor, float], Tensor], x_0: Tensor, at: Sequence
     x_t = x_0
     for t_1, t_2 in pairwise(at[:-1]):
         x_1 = denoise(x_t, t_1)
+        yield x_1
         x_t = x_t + (x_1 - x_t) * ((t_2 - t_1) / (1 - t_1))
-    return denoise(x_t, at[-2])
+    yield denoise(x_t, at[-2])
+
+
+def sample(denoise: Callable[[Tensor, float], Tensor], x_0: Tensor, at: Sequence[float]) -> Tensor:
+    """The last of the `guesses`: what ``x_0`` becomes at t = 1."""
+    for last in guesses(denoise, x_0, at):
+        x_1 = last
+    return x_1

@@ -19,8 +19,9 @@ LABELS: Mapping[str, str] = {
     "stflow": "STFlow",
 }
 
-#: Width of a two-column figure, and the least size of its text.
-DOUBLE_COLUMN_MM = 180.0
+#: Width of a figure of two columns and of one, and the least size of its text.
+DOUBLE_COLUMN_MM, SINGLE_COLUMN_MM = 180.0, 88.0
+COLUMN_MM: Mapping[str, float] = {"double": DOUBLE_COLUMN_MM, "single": SINGLE_COLUMN_MM}
 TEXT_PT = 7.0
 SMALL_PT = 6.0
 MM_PER_INCH = 25.4

@@ -14,7 +14,9 @@ def main() -> None:
     """Write the files that the arguments name, and those of the run that they name."""
     command, *arguments = sys.argv[1:]
     given = dict(pairwise(arguments))
-    flags = ("--html",) if "--html" in given else ("--out", "--csv", "--md", "--rst", "--pdf", "--png")
+    flags = (
+        ("--html", "--tex") if "--html" in given else ("--out", "--csv", "--md", "--rst", "--pdf", "--png", "--facts")
+    )
     outputs = [Path(given[flag]) for flag in flags if flag in given]
     if command in RUN_FILES:
         outputs += [Path(given["--results"], "runs", given["--run"], name) for name in RUN_FILES[command]]

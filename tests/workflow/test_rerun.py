@@ -76,7 +76,7 @@ def test_editing_the_denoiser_retrains_stflow_and_what_follows_only(tree) -> Non
 
 
 def test_editing_a_figure_redraws_it_only(tree) -> None:
-    tree.edit("stflow/report/biomarker.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    tree.edit("stflow/report/maps/page.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")
     assert rerun(tree).count == {"biomarker": 1, "report": 1}
 
 

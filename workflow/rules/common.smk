@@ -55,8 +55,8 @@ NOT_RUN = option("--not-run", *(f"{name}={why}" for name, why in CONFIG.not_run.
 # What was run otherwise than in the paper, so that a printed number is not of the same thing.
 NOT_SAME = option("--not-same", *(f"{name}={why}" for name, why in PLAN.paper.not_same().items()))
 
-# The paper's tables of scores: the summary counts their verdicts.
-PAPER_TABLES = ["table1", *PLAN.paper.tables]
+# The paper's tables with printed numbers to compare: the summary counts their verdicts.
+PAPER_TABLES = ["table1", *PLAN.paper.tables, "table6"]
 
 # One group and one run as path patterns.
 GROUP = Group("{benchmark}", "{dataset}", "{encoder}", "{method}", "{variant}", "{protocol}")
@@ -148,6 +148,23 @@ def prediction_inputs(wildcards):
         "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
         "tiles": PLAN.method_tile_paths(run.group, slides),
     }
+
+
+# Figures whose rows are maps, of those with something to draw, and how maps look.
+MAP_FIGURES = [name for name in ("figure4", "figure7") if PLAN.figures.maps(name)]
+MAP_LOOK = f"--colormap {CONFIG.figures.colormap} --width {CONFIG.figures.width}"
+# Methods whose time and memory are measured: `method/variant` -> as the command takes it.
+MEASURED = PLAN.options.measured()
+
+
+def biomarker_of(wildcards):
+    """The map of one gene that a job draws."""
+    return PLAN.figures.biomarker(wildcards.benchmark, wildcards.slide, wildcards.gene)
+
+
+def all_cores(wildcards):
+    """Cores for a job beside which nothing else may run; on a cluster, which has no such number, those of a training."""
+    return workflow.resource_settings.cores or CONFIG.training.threads
 
 
 def encoded_slides(wildcards):

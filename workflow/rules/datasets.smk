@@ -65,6 +65,16 @@ rule histograms:
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
+if PLAN.figures.histograms():
+
+    rule figure2:
+        """Figure 2 by its number in the paper."""
+        input:
+            rules.histograms.output,
+        message:
+            "Figure 2 is drawn."
+
+
 rule datasets:
     """The datasets of every benchmark: slides, patients, folds, spots."""
     input:

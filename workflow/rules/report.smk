@@ -4,6 +4,7 @@
 ALL_TABLES = [
     "table1",
     *PLAN.paper.tables,
+    "table6",
     "methods",
     "scores",
     "protocol_gap",
@@ -16,6 +17,14 @@ ALL_TABLES = [
     "summary",
     "provenance",
     "runs",
+]
+# Every figure that there is something to draw in.
+ALL_FIGURES = [
+    *(["histograms"] if PLAN.figures.histograms() else []),
+    *MAP_FIGURES,
+    *(["figure5"] if MEASURED and "predict" in CONFIG.efficiency.what else []),
+    *(["figure6"] if PLAN.figures.maps("figure6") else []),
+    "critical_difference",
 ]
 
 
@@ -192,47 +201,6 @@ rule calibration:
         " --methods {params.methods:q} {params.not_run} > {log:q} 2>&1"
 
 
-rule biomarker:
-    input:
-        predictions=lambda wildcards: PLAN.figures.biomarker_predictions(
-            wildcards.encoder, wildcards.benchmark, wildcards.slide
-        ),
-        tiles=PATHS.tiles("{benchmark}", "{slide}"),
-        slide=PATHS.slide("{benchmark}", "{slide}"),
-        image=lambda wildcards: PLAN.pictures(wildcards.benchmark, wildcards.slide),
-        code=CODE("biomarker"),
-    output:
-        png=report(
-            PATHS.figure(BIOMARKER, "png"),
-            caption="../report/biomarker.rst",
-            category="Figures",
-            subcategory="Biomarker maps",
-            labels={
-                "gene": "{gene}",
-                "slide": "{slide}",
-                "benchmark": "{benchmark}",
-                "encoder": "{encoder}",
-            },
-        ),
-        pdf=PATHS.figure(BIOMARKER, "pdf"),
-    log:
-        LOGS / f"figure/{BIOMARKER}.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=4000,
-        runtime=10,
-    params:
-        image=lambda wildcards, input: option("--image", *input.get("image", [])),
-        colormap=CONFIG.figures.colormap,
-    message:
-        "Draw {wildcards.gene} on {wildcards.benchmark}/{wildcards.slide}."
-    shell:
-        "stflow figure biomarker {input.predictions:q} --slide {wildcards.slide:q} --gene {wildcards.gene:q}"
-        " --tiles {input.tiles:q} {params.image} --colormap {params.colormap} --pdf {output.pdf:q}"
-        " --png {output.png:q} > {log:q} 2>&1"
-
-
 rule gene_groups:
     """Scores by named groups of genes, of every benchmark that has them."""
     input:
@@ -241,20 +209,11 @@ rule gene_groups:
         "The tables of gene groups are made."
 
 
-rule biomarkers:
-    """Maps of measured beside predicted expression."""
-    input:
-        [PATHS.figure(name, "png") for name in PLAN.figures.biomarkers()],
-    message:
-        "The biomarker maps are drawn."
-
-
 rule tables_and_figures:
     """All that the report shows."""
     input:
         [table_files(name) for name in ALL_TABLES],
-        [PATHS.figure("histograms", "png") for _ in PLAN.figures.histograms()[:1]],
-        rules.critical_difference.output,
+        [PATHS.figure(name, suffix) for name in ALL_FIGURES for suffix in ("png", "pdf")],
         rules.biomarkers.input,
     message:
         "All tables and figures are made."

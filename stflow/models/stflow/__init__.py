@@ -21,6 +21,7 @@ from stflow.training.settings import RegionTraining
 
 if TYPE_CHECKING:
     from stflow.models.stflow.learner import Learner
+    from stflow.models.stflow.regions import Batch, Regions
 
 
 def _unit(name: str) -> dict[str, Any]:
@@ -165,6 +166,25 @@ class STFlow(Method):
         if self._learner is None:
             raise RuntimeError("STFlow.predict needs a fitted or loaded model")
         return islice(self._learner.sample(slide, seed=seed, device=device), samples)
+
+    def refine(self, slide: Slide, *, seed: int, device: str = "cpu") -> Iterator[np.ndarray]:
+        """The network's guess of (N, G) at every sampling step of ``predict``; the last is what ``predict`` gives."""
+        if self._learner is None:
+            raise RuntimeError("STFlow.refine needs a fitted or loaded model")
+        return self._learner.refine(slide, seed=seed, device=device)
+
+    def one_step(self, slide: Slide, device: str) -> tuple[Regions, Batch]:
+        """The training problem of a slide, and a sample of it that is all of its spots: the most a step can cost."""
+        import torch
+
+        from stflow.models.stflow.learner import Learner
+        from stflow.models.stflow.regions import Regions
+
+        generator = torch.Generator().manual_seed(0)
+        learner = Learner(self, slide.features[self.task.encoder].shape[1], 0)
+        learner.denoiser.to(device).train().use_generator(generator)
+        problem = Regions(learner, [slide], [], generator, 0, device)
+        return problem, problem.sample(problem.train[0], torch.arange(len(slide)), 0.5)
 
     def state(self) -> Mapping[str, np.ndarray]:
         """Weights of the denoiser, and the features' mean and scale where they are standardised."""

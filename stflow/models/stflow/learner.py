@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stflow.data.slide import Slide
 from stflow.flow.prior import Prior
-from stflow.flow.sampler import sample, times
+from stflow.flow.sampler import guesses, sample, times
 from stflow.models.base import Fit
 from stflow.models.scaling import Scaling
 from stflow.models.stflow import STFlow
@@ -81,8 +81,14 @@ class Learner:
 
     def sample(self, slide: Slide, *, seed: int, device: str) -> Iterator[np.ndarray]:
         """(N, G) float32 log1p expression of all spots at once, draw after draw without end."""
-        self.denoiser.to(device).eval()
-        return self.draws(self.section(slide, device), torch_generator(seed, *self.task.names, slide.name, "sample"))
+        return self.draws(*self._ready(slide, seed, device))
+
+    @torch.inference_mode()
+    def refine(self, slide: Slide, *, seed: int, device: str) -> Iterator[np.ndarray]:
+        """The guesses, (N, G) float32, that lead to the first draw of `sample`, which is the last of them."""
+        section, generator = self._ready(slide, seed, device)
+        for x_1 in guesses(self._denoise(section), self._x_0(section, generator), self.times):
+            yield section.restored(x_1.cpu().numpy())
 
     @torch.inference_mode()
     def draws(self, section: Section, generator: torch.Generator) -> Iterator[np.ndarray]:
@@ -90,14 +96,29 @@ class Learner:
 
         What depends on the slide alone is computed once, whatever the number of draws and steps.
         """
+        denoise = self._denoise(section)
+        while True:
+            x_1 = sample(denoise, self._x_0(section, generator), self.times)
+            yield section.restored(x_1.cpu().numpy())
+
+    def _ready(self, slide: Slide, seed: int, device: str) -> tuple[Section, torch.Generator]:
+        """A slide to be predicted, and the generator of its draws from the prior."""
+        self.denoiser.to(device).eval()
+        return self.section(slide, device), torch_generator(seed, *self.task.names, slide.name, "sample")
+
+    def _denoise(self, section: Section) -> Callable[[Tensor, float], Tensor]:
+        """The network on a section, whose features it reads once."""
         encoded = self.denoiser.encode(section.features, section.graph)
 
         def denoise(x_t: Tensor, t: float) -> Tensor:
             return self.denoiser.denoise(encoded, x_t, torch.full((1, 1), t, device=x_t.device))
 
-        while True:
-            x_0 = self.prior.sample((len(section), len(self.task.genes)), generator)[section.order]
-            yield section.restored(sample(denoise, x_0.to(section.features.device), self.times).cpu().numpy())
+        return denoise
+
+    def _x_0(self, section: Section, generator: torch.Generator) -> Tensor:
+        """(N, G) draw from the prior, in the section's order."""
+        x_0 = self.prior.sample((len(section), len(self.task.genes)), generator)[section.order]
+        return x_0.to(section.features.device)
 
     def section(self, slide: Slide, device: str) -> Section:
         """The slide as the network sees it."""
