@@ -13,11 +13,16 @@ about_app = typer.Typer()
 
 
 @about_app.command()
-def show(results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results")) -> None:
-    """Print a results folder's tables, and where its figures and its report are."""
+def show(
+    results: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results"),
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Tables to print, e.g. table5; default: the main ones.")
+    ] = None,
+) -> None:
+    """Print a results folder's main tables, and where the others, its figures and its report are."""
     from stflow.report.show import print_results
 
-    print_results(results)
+    print_results(results, tables or ())
 
 
 @about_app.command("list")

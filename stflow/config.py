@@ -151,7 +151,7 @@ class _Config(Model):
         if "benchmarks" in values or "methods" in values:
             ours["method_datasets"] = {}
         if "benchmarks" in values:
-            ours["methods"] = list(PAPER_METHODS)
+            ours |= {"methods": list(PAPER_METHODS), "efficiency": {"methods": []}}
         return ours | values
 
     @field_validator("encoders")

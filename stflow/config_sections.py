@@ -285,7 +285,8 @@ class Efficiency(Model):
 
     methods: list[str] = Field(
         default_factory=lambda: ["stflow", "triplex", "histogene"],
-        description="`method` or `method/variant` to measure; none: nothing is measured",
+        description="`method` or `method/variant` to measure; none: nothing is measured, which is the default where "
+        "`benchmarks` is given",
     )
     spots: list[Annotated[int, Field(gt=1)]] = Field(
         default_factory=lambda: [1_000, 5_000, 10_000, 20_000, 30_000],
