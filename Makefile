@@ -13,11 +13,11 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet host reason
 # Threads of one job or test come from the configuration; without this each would start as many as there are cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo her2st test lint format lock clean
+.PHONY: help setup demo her2st test spatial lint format lock clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Targets: demo test her2st lint format lock clean"
+	@echo "Targets: demo test her2st spatial lint format lock clean"
 
 setup:
 	@envs/setup.sh $(VENV) $(PYTHON)
@@ -34,6 +34,10 @@ her2st: setup
 test: setup
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
+# The extra for exports as SpatialData, into the same environment; `make test` runs its tests where it is installed.
+spatial: setup
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --requirement envs/spatial.lock
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,12 +50,16 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt workflow
 
-# Newest versions that envs/requirements.in allows, with hashes and without addresses, for all supported Pythons.
+COMPILE := --universal --python-version 3.11 --fork-strategy fewest --quiet --no-strip-extras --no-emit-index-url \
+	--no-header --no-annotate --generate-hashes
+
+# Newest versions that envs/*.in allow, with hashes and without addresses, for all supported Pythons; where both locks have
+# a package it is the same version, so that the extra only adds to the environment.
 lock: setup
 	$(BIN)/python -m venv --clear build/uv
 	build/uv/bin/python -m pip install --quiet uv
-	build/uv/bin/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --upgrade --quiet \
-		--no-strip-extras --no-emit-index-url --no-header --no-annotate --generate-hashes \
+	build/uv/bin/uv pip compile $(COMPILE) --upgrade --output-file envs/spatial.lock envs/spatial.in
+	build/uv/bin/uv pip compile $(COMPILE) --upgrade --constraint envs/spatial.lock \
 		--output-file envs/requirements.lock envs/requirements.in
 
 # What can be made again in minutes: the demo's results and the tools' caches. Other results and .venv stay.

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import anndata
 import matplotlib
@@ -101,28 +100,20 @@ def below(axes: matplotlib.axes.Axes, points: np.ndarray) -> np.ndarray:
     return pixels[rows, columns]
 
 
-@pytest.fixture(scope="module")
-def libraries() -> dict[str, ModuleType]:
-    pytest.importorskip("squidpy", reason="squidpy is not installed (extra `spatial`)")
-    matplotlib.use("Agg")
-    with library_warnings():
-        import scanpy
-        import squidpy
-    return {"scanpy": scanpy, "squidpy": squidpy}
-
-
 @pytest.mark.parametrize("library", ["scanpy", "squidpy"])
 def test_a_plot_of_a_gene_puts_every_spot_on_the_tissue(
-    library: str, libraries: dict[str, ModuleType], results: Path, make_run: Callable, tmp_path: Path
+    library: str, results: Path, make_run: Callable, tmp_path: Path
 ) -> None:
     import matplotlib.pyplot as plt
 
+    matplotlib.use("Agg")
     adata = written(results, make_run(), tmp_path)
     with library_warnings():
+        found = pytest.importorskip(library, reason=f"{library} is not installed (`make spatial`)")
         if library == "scanpy":
-            libraries[library].pl.spatial(adata, color="ERBB2", show=False)
+            found.pl.spatial(adata, color="ERBB2", show=False)
         else:
-            libraries[library].pl.spatial_scatter(adata, color="ERBB2")
+            found.pl.spatial_scatter(adata, color="ERBB2")
     axes = plt.gcf().axes[0]
     points = drawn_spots(axes)
     assert len(points) == adata.n_obs
@@ -147,7 +138,7 @@ def test_the_command_writes_both_files(
 ) -> None:
     from stflow.cli import main
 
-    pytest.importorskip("spatialdata", reason="spatialdata is not installed (extra `spatial`)")
+    pytest.importorskip("spatialdata", reason="spatialdata is not installed (`make spatial`)")
     run, files = make_run(), (tmp_path / "s1.h5ad", tmp_path / "s1.zarr")
     words = ("--results", str(results), "--run", run, "--slide", "s1")
     with warnings.catch_warnings():

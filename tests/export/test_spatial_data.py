@@ -19,7 +19,7 @@ from .conftest import GENES, MPP, SIDE, SPOT_UM, centres, on_tissue
 
 @pytest.fixture(scope="module")
 def spatialdata() -> ModuleType:
-    return pytest.importorskip("spatialdata", reason="spatialdata is not installed (extra `spatial`)")
+    return pytest.importorskip("spatialdata", reason="spatialdata is not installed (`make spatial`)")
 
 
 @pytest.fixture
