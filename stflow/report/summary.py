@@ -135,10 +135,10 @@ def verdicts_told(counted: Sequence[Verdicts]) -> list[Part]:
         return ["The paper prints no number for what was run here, so there is nothing to compare with."]
     sums = {name: sum(one.verdicts[name] for one in counted) for name in VERDICTS}
     if not n_compared:
-        told = f"{n_printed:,} numbers are printed in the paper for what was run here; none could be compared."
+        told = f"{n_printed:,} numbers are printed in the paper; none of them could be compared."
     else:
         told = (
-            f"Of {n_printed:,} numbers that the paper prints for what was run here, {n_compared:,} could be compared: "
+            f"Of {n_printed:,} numbers that the paper prints {n_compared:,} could be compared: "
             f"**{sums[AGREES]:,} agree**, {sums[HIGHER]:,} higher here, {sums[LOWER]:,} lower. The page of each "
             "table says by which rule, and shows both numbers."
         )

@@ -119,7 +119,7 @@ def test_a_table_without_verdicts_or_printed_numbers_is_told_as_such(tmp_path: P
     assert "The paper prints no number for what was run here" in page
     assert rows[0]["n_cells"] == "1"
     old = write(tmp_path / "table4.csv", ("mean", "printed_mean"), [(0.5, 0.4)])
-    assert "none could be compared" in make(tmp_path, {**inputs, "tables": [old]})[1]
+    assert "none of them could be compared" in make(tmp_path, {**inputs, "tables": [old]})[1]
 
 
 def test_the_same_bytes_again(tmp_path: Path, inputs: dict[str, object]) -> None:

@@ -56,7 +56,7 @@ NOT_RUN = option("--not-run", *(f"{name}={why}" for name, why in CONFIG.not_run.
 NOT_SAME = option("--not-same", *(f"{name}={why}" for name, why in PLAN.paper.not_same().items()))
 
 # The paper's tables with printed numbers to compare: the summary counts their verdicts.
-PAPER_TABLES = ["table1", *PLAN.paper.tables, "table6"]
+PAPER_TABLES = sorted(["table1", *PLAN.paper.tables, "table6"], key=lambda name: int(name.removeprefix("table")))
 
 # One group and one run as path patterns.
 GROUP = Group("{benchmark}", "{dataset}", "{encoder}", "{method}", "{variant}", "{protocol}")

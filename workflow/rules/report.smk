@@ -2,9 +2,7 @@
 
 # Every table of the configuration, in the order of the report.
 ALL_TABLES = [
-    "table1",
-    *PLAN.paper.tables,
-    "table6",
+    *PAPER_TABLES,
     "methods",
     "scores",
     "protocol_gap",
