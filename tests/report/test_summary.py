@@ -83,7 +83,7 @@ def test_verdicts_are_counted_by_table_and_reason(tmp_path: Path, inputs: dict[s
     rows, page, front = make(tmp_path, inputs)
     assert list(rows[0].values()) == ["table1", "7", "6", "3", "1", "1", "1", "3"]
     told = "3 could be compared: **1 agree**, 1 higher here, 1 lower."
-    assert f"Of 6 numbers that the paper prints for what was run here, {told}" in page
+    assert f"Of 6 numbers that the paper prints {told}" in page
     assert told in page
     assert told in front
     assert "- other data: 2 (Table 1)\n- not run: 1 (Table 1)" in page
