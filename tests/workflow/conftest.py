@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stflow.config import validate
 from stflow.layout import Layout
+from stflow.workflow import Plan
 
 if "hub_server" not in sys.modules:
     _path = Path(__file__).parents[1] / "hub" / "server.py"
@@ -96,6 +98,17 @@ def make_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Tree]:
 def tree(make_tree: Callable[[], Tree]) -> Tree:
     """One copy for all tests of a module."""
     return make_tree()
+
+
+@pytest.fixture
+def two_folds(tmp_path: Path) -> Callable[..., Plan]:
+    """Plan a benchmark `lab` of three slides in two folds, with these keys of the configuration."""
+    manifest = tmp_path / "lab.csv"
+    rows = [(f"s{slide}", fold, "test" if slide == 3 - fold else "train") for fold in (0, 1) for slide in (1, 2, 3)]
+    lines = [f"D,{slide},p{slide[1]},*,{fold},{role}" for slide, fold, role in rows]
+    manifest.write_text("\n".join(["dataset,slide,patient,protocol,fold,role", *lines]) + "\n")
+    benchmarks = {"lab": {"root": str(tmp_path), "manifest": str(manifest)}}
+    return lambda **values: Plan(validate({"benchmarks": benchmarks, **values}))
 
 
 class Lab:
