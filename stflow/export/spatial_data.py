@@ -54,7 +54,8 @@ def to_spatialdata(adata: AnnData) -> SpatialData:
         from spatialdata.transformations import Identity, Scale
     except ImportError as error:
         raise ConfigError(
-            f"SpatialData cannot be written: {error}. Install it with: make spatial, or python -m pip install 'stflow[spatial]'"
+            f"SpatialData cannot be written: {error}. Install it with: make spatial, or "
+            "python -m pip install 'stflow[spatial]'"
         ) from error
 
     facts = adata.uns["stflow"]
