@@ -113,6 +113,14 @@ def test_tiles_are_reduced_by_area_column_after_column() -> None:
     assert reduced(tile, 8).shape == (1, 192)
 
 
+@pytest.mark.parametrize(("side", "px"), [(224, 28), (96, 16), (224, 14), (48, 3), (224, 56)])
+def test_sums_of_whole_squares_are_the_area_average(side: int, px: int) -> None:
+    tiles = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    values = torch.from_numpy(tiles).permute(0, 3, 2, 1).float()
+    area = torch.nn.functional.interpolate(values, size=(px, px), mode="area").round()
+    np.testing.assert_array_equal(reduced(tiles, px), area.permute(0, 2, 3, 1).reshape(3, -1).to(torch.uint8))
+
+
 def test_turning_gives_each_spot_one_of_eight_symmetries_of_its_own_patch() -> None:
     n = 400
     square = np.random.default_rng(0).integers(0, 256, (3, 3, 3), dtype=np.uint8)

@@ -20,6 +20,8 @@ from stflow.models.network.turning import turned_each
 if TYPE_CHECKING:
     from stflow.models.histogene import HisToGeneSettings
 
+#: Largest side of a square whose sum of pixels, 255 each, fits 16 bits.
+_SUMMED = 16
 #: Tiles read at once: 77 MB at 224 px.
 _TILES_AT_ONCE = 512
 
@@ -93,10 +95,22 @@ def reduced(tiles: np.ndarray, px: int) -> Tensor:
 
     A tile that is smaller than px is enlarged likewise: a pixel that covers several takes up their place.
     """
+    M, H, W, _ = tiles.shape
+    factor, rest = divmod(H, px)
+    if H == W and not rest and 4 <= factor <= _SUMMED:
+        tiles = _sums(tiles, px, factor)
     values = torch.from_numpy(np.ascontiguousarray(tiles)).permute(0, 3, 2, 1)  # (M, 3, W, H)
     if values.shape[2:] != (px, px):
         values = F.interpolate(values.float(), size=(px, px), mode="area").round().to(torch.uint8)
-    return values.permute(0, 2, 3, 1).reshape(len(tiles), -1)
+    return values.permute(0, 2, 3, 1).reshape(M, -1)
+
+
+def _sums(tiles: np.ndarray, px: int, factor: int) -> np.ndarray:
+    """(M, px, px, 3) uint8: the same for squares of whole pixels, from sums of integers, in a quarter of the time."""
+    M = len(tiles)
+    rows = tiles.reshape(M, px, factor, px * factor * 3).sum(axis=2, dtype=np.uint16)
+    sums = rows.reshape(M, px, px, factor, 3).sum(axis=3, dtype=np.uint16)
+    return np.rint(sums.astype(np.float32) / (factor * factor)).astype(np.uint8)
 
 
 def from_the_middle(centres_um: np.ndarray, scale_um: float) -> np.ndarray:
