@@ -44,7 +44,7 @@ def test_the_demo_plans_every_run_once(tree) -> None:
 def test_a_variant_that_only_samples_otherwise_adds_no_training(tree) -> None:
     """The step counts, one step, and a variant of the file's own; `zinb_0.2_4` has a model of its own, and dots."""
     values = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
-    del values["benchmarks"]["demo_stimage"], values["figures"]
+    del values["benchmarks"]["demo_stimage"], values["figures"], values["method_datasets"], values["report"]
     values |= {"protocols": ["paper"], "seeds": [0], "variants": {"stflow": {"mine": {"steps": 3}}}}
 
     def planned(*methods: str):

@@ -102,10 +102,9 @@ def test_the_others_go_on_when_told_to_and_the_tables_say_what_is_missing(lab) -
     assert done.returncode == 0, done.stdout
     assert lab.hub.fetched() == {"model.safetensors": 1}
     table = lab.layout.table("table1", "md").read_text()
-    header, _, cells = [line for line in table.splitlines() if line.startswith("|")][:3]
-    names, values = ([cell.strip() for cell in line.strip("|").split("|")] for line in (header, cells))
-    shown = dict(zip(names, values, strict=True))
-    assert (shown["benchmark"], shown["dataset"], shown["Ridge, closed_colour"]) == ("lab", "IDC", "not run")
+    block = table[table.index("### All methods, lab") :].split("\n\n")[1]
+    shown = dict([cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines())
+    assert (shown["method"], shown["Ridge, closed_colour"]) == ("IDC", "not run")
     assert re.search(r"0\.\d", shown["Ridge, colour"])
     assert re.search(r"0\.\d", shown["Ridge, slide_colour"])
     assert f"- closed_colour: {GATED} is gated, and there is no token here. Visit https://huggingface.co/" in table
