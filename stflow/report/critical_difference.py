@@ -13,17 +13,17 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stflow.evaluation.comparisons import ALPHA, MIN_FRIEDMAN, critical_difference, friedman, mean_ranks, nemenyi
 from stflow.evaluation.group_scores import read_groups
-from stflow.io import atomic_path
 from stflow.report.columns import labels
 from stflow.report.comparisons import over_datasets, p_text
 from stflow.report.group_tables import arrange, counted
-from stflow.report.style import DOUBLE_COLUMN_MM, MM_PER_INCH, RC, SMALL_PT
+from stflow.report.save import house_style, save_figure
+from stflow.report.style import DOUBLE_COLUMN_MM, MM_PER_INCH, SMALL_PT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,22 +80,14 @@ def make_critical_difference(
     IntegrityError
         A metrics file that is missing, cut short, or without moments.
     """
-    import matplotlib
-
     table = arrange(read_groups(metrics), methods, not_run or ())
     panels = []
     for protocol in dict.fromkeys(place[2] for place in table.places):
         columns, scores, left_out = over_datasets(table, protocol)
         panels.append(Panel(protocol, list(labels(columns).values()), scores, left_out))
-    settings: Any = dict(RC)  # matplotlib's types list every key there is
-    with matplotlib.rc_context(settings):
+    with house_style():
         figure = draw(panels)
-        for path, kind, metadata in (
-            (pdf, "pdf", {"CreationDate": None, "ModDate": None}),
-            (png, "png", {"Software": None}),
-        ):
-            with atomic_path(path) as partial:
-                figure.savefig(partial, format=kind, metadata=metadata)
+    save_figure(figure, pdf, png)
 
 
 def draw(panels: Sequence[Panel]) -> Figure:

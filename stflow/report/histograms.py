@@ -11,16 +11,17 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stflow.data.slide import read_slide
 from stflow.errors import GeneError
-from stflow.io import atomic_path, read_json
+from stflow.io import read_json
 from stflow.layout import Layout
 from stflow.report.published import printed_histogram
-from stflow.report.style import DOUBLE_COLUMN_MM, MM_PER_INCH, RC, SMALL_PT
+from stflow.report.save import house_style, save_figure
+from stflow.report.style import DOUBLE_COLUMN_MM, MM_PER_INCH, SMALL_PT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,22 +107,14 @@ def make_histograms(
     GeneError
         A slide holds none of the dataset's genes.
     """
-    import matplotlib
-
-    settings: Any = dict(RC)  # matplotlib's types list every key there is
     layout = Layout(Path(results))
     panels = []
     for name, slides in datasets:
         benchmark, _, dataset = name.partition("/")
         panels.append(read_panel(layout, benchmark, dataset, slides, protocol))
-    with matplotlib.rc_context(settings):
+    with house_style():
         figure = draw(panels)
-        for path, kind, metadata in (
-            (pdf, "pdf", {"CreationDate": None, "ModDate": None}),
-            (png, "png", {"Software": None}),
-        ):
-            with atomic_path(path) as partial:
-                figure.savefig(partial, format=kind, metadata=metadata)
+    save_figure(figure, pdf, png)
 
 
 def read_panel(layout: Layout, benchmark: str, dataset: str, slides: Iterable[str], protocol: str) -> Panel:
