@@ -26,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Predict spatial gene expression from H&E slides, and compare the methods that do so.",
 )
 source_app = typer.Typer(no_args_is_help=True, help="Make or fetch a benchmark's files in their official format.")
 hub_app = typer.Typer(no_args_is_help=True, help="Files of Hugging Face: lock them, download them.")
@@ -38,6 +37,19 @@ app.add_typer(about_app)
 app.add_typer(stflow.cli_exports.export_app)
 app.add_typer(maps_app)
 app.add_typer(search_app, name="search")
+
+
+@app.callback()
+def job(
+    context: typer.Context,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs to lease for this job; it sees no others.")] = 0,
+    timing: Annotated[Path | None, typer.Option(help="File for what the job took, written if it succeeds.")] = None,
+) -> None:
+    """Predict spatial gene expression from H&E slides, and compare the methods that do so."""
+    if gpus or timing:
+        from stflow.job import surrounded
+
+        context.with_resource(surrounded(gpus, timing))
 
 
 @source_app.command("demo-slide")
@@ -329,6 +341,12 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
+def _command(arguments: list[str]) -> str:
+    """The first word that is neither an option of every job nor its value."""
+    rest = iter(arguments)
+    return next((word for word in rest if word not in ("--gpus", "--timing") or not next(rest, "")), "")
+
+
 def main(argv: list[str] | None = None) -> Any:
     """Run the command line; an expected error prints its message and exits with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -354,4 +372,4 @@ def main(argv: list[str] | None = None) -> Any:
     if isinstance(status, int) and status:  # of a command that ends with `typer.Exit`, as doctor and verify
         sys.exit(status)
     if arguments and not {"--help", "list", "doctor", "params", "verify", "check-method"} & set(arguments):
-        print(f"stflow {arguments[0]}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)
+        print(f"stflow {_command(arguments)}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)

@@ -211,6 +211,12 @@ class Training(Model):
         json_schema_extra=unit("threads"),
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where one is leased, else CPU")
+    jobs_per_gpu: int = Field(
+        1,
+        gt=0,
+        description="jobs that may share a GPU at the same time",
+        json_schema_extra=unit("jobs"),
+    )
 
 
 class Biomarker(Model):

@@ -1,4 +1,5 @@
 import gc
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from stflow.data.known_patients import KNOWN
 from stflow.data.hub.lock import COMMIT_NAME
 from stflow.errors import StflowError
 from stflow.layout import TILES, Group, Run
+from stflow.lease import SHARE_VARIABLE, gpu_limit
 from stflow.models import METHODS
 from stflow.plan_encoders import closed_encoders
 from stflow.plan_exports import NOTHING_TO_EXPORT, ExportPlan
@@ -40,6 +42,8 @@ try:
 except StflowError as error:
     raise WorkflowError(str(error)) from None
 validate(config, "../schemas/config.schema.json")
+
+os.environ[SHARE_VARIABLE] = str(CONFIG.training.jobs_per_gpu)
 
 PATHS = PLAN.layout
 SEARCH = PLAN.search
@@ -148,6 +152,17 @@ def prediction_inputs(wildcards):
         "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
         "tiles": PLAN.method_tile_paths(run.group, slides),
     }
+
+
+def keep_to_visible_gpus():
+    """Start no more jobs with GPUs on this machine than can have one; without any, they run on the CPU or not at all."""
+    try:
+        limit = gpu_limit(CONFIG.training.device, CONFIG.training.jobs_per_gpu)
+    except StflowError as error:
+        raise WorkflowError(str(error)) from None
+    allowed = workflow.scheduler.resources
+    if limit is not None and "gpu" in allowed:
+        allowed["gpu"] = min(allowed["gpu"], limit)
 
 
 # Figures whose rows are maps, of those with something to draw, and how maps look.

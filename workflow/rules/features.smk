@@ -9,8 +9,6 @@ rule embed:
         PATHS.features("{encoder}", "{benchmark}", "{slide}"),
     log:
         LOGS / "embed/{encoder}/{benchmark}/{slide}.log",
-    benchmark:
-        TIMINGS / "embed/{encoder}/{benchmark}/{slide}.tsv"
     wildcard_constraints:
         encoder=one_of(PLAN.encoders.sharing(False)),
     conda:
@@ -21,12 +19,14 @@ rule embed:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=120,
     params:
+        timing=str(TIMINGS / "embed/{encoder}/{benchmark}/{slide}.tsv"),
         options=embedding_options,
         threads=CONFIG.embedding.threads,
     message:
         "Embed the tiles of {wildcards.benchmark}/{wildcards.slide} with {wildcards.encoder}."
     shell:
-        "stflow embed {params.options} --code-stamp {input.code:q} --threads {params.threads} > {log:q} 2>&1"
+        "stflow --gpus {resources.gpu} --timing {params.timing:q}"
+        " embed {params.options} --code-stamp {input.code:q} --threads {params.threads} > {log:q} 2>&1"
 
 
 # On a GPU, weights take as long to load as a slide takes to encode, so several slides share a job. It keeps what it has
@@ -39,8 +39,6 @@ rule embed_part:
         touch(PATHS.features_part("{encoder}", "{benchmark}", "{part}")),
     log:
         LOGS / "embed/{encoder}/{benchmark}/part{part}.log",
-    benchmark:
-        TIMINGS / "embed/{encoder}/{benchmark}/part{part}.tsv"
     wildcard_constraints:
         encoder=one_of(PLAN.encoders.sharing(True)),
     conda:
@@ -51,13 +49,15 @@ rule embed_part:
         mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
         runtime=480,
     params:
+        timing=str(TIMINGS / "embed/{encoder}/{benchmark}/part{part}.tsv"),
         options=embedding_options,
         slides=lambda wildcards: ", ".join(encoded_slides(wildcards)),
         threads=CONFIG.embedding.threads,
     message:
         "Embed the tiles of {params.slides} of {wildcards.benchmark} with {wildcards.encoder}."
     shell:
-        "stflow embed {params.options} --code-stamp {input.code:q} --threads {params.threads} --only-keep"
+        "stflow --gpus {resources.gpu} --timing {params.timing:q}"
+        " embed {params.options} --code-stamp {input.code:q} --threads {params.threads} --only-keep"
         " > {log:q} 2>&1"
 
 

@@ -140,7 +140,8 @@ if PLAN.figures.maps("figure6"):
         message:
             "Record the sampling steps of {params.run} on {wildcards.slide}."
         shell:
-            "stflow refine --results {params.results:q} --run {params.run:q} --slide {wildcards.slide:q}"
+            "stflow --gpus {resources.gpu}"
+            " refine --results {params.results:q} --run {params.run:q} --slide {wildcards.slide:q}"
             " --genes {params.genes:q} --threads {params.threads} {params.options} --out {output:q} > {log:q} 2>&1"
 
     rule figure6:
@@ -209,7 +210,7 @@ rule efficiency:
     message:
         "Measure time and memory of {wildcards.measured}."
     shell:
-        "stflow efficiency --method {params.method} --spots {params.spots} --what {params.what}"
+        "stflow --gpus {resources.gpu} efficiency --method {params.method} --spots {params.spots} --what {params.what}"
         " --repeats {params.repeats} --features {params.features} --genes {params.genes} --limit-s {params.limit_s}"
         " --limit-gb {params.limit_gb} --threads {params.threads} --device {params.device} --csv {output.csv:q}"
         " --facts {output.facts:q} > {log:q} 2>&1"

@@ -43,7 +43,8 @@ rule search_slice:
     message:
         "Try {wildcards.candidates} on {params.run}."
     shell:
-        "stflow search trials --results {params.results:q} --run {params.run:q} --threads {params.threads}"
+        "stflow --gpus {resources.gpu}"
+        " search trials --results {params.results:q} --run {params.run:q} --threads {params.threads}"
         " {params.options} --grid {params.grid:q} --out {output:q} > {log:q} 2>&1"
 
 
@@ -76,7 +77,8 @@ rule search_rung:
     message:
         "Try candidates {wildcards.places} of rung {wildcards.rung} on {params.run}."
     shell:
-        "stflow search trials --results {params.results:q} --run {params.run:q} --threads {params.threads}"
+        "stflow --gpus {resources.gpu}"
+        " search trials --results {params.results:q} --run {params.run:q} --threads {params.threads}"
         " {params.options} --ranking {input.ranking:q} --places {wildcards.places} --out {output:q} > {log:q} 2>&1"
 
 

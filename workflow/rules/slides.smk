@@ -36,14 +36,13 @@ rule tile:
         PATHS.tiles("{benchmark}", "{slide}"),
     log:
         LOGS / "tile/{benchmark}/{slide}.log",
-    benchmark:
-        TIMINGS / "tile/{benchmark}/{slide}.tsv"
     conda:
         ENVIRONMENT
     resources:
         mem_mb=4000,
         runtime=60,
     params:
+        timing=str(TIMINGS / "tile/{benchmark}/{slide}.tsv"),
         format=lambda wildcards: PLAN.format(wildcards.benchmark),
         root=lambda wildcards: PLAN.root(wildcards.benchmark),
         dataset=lambda wildcards: PLAN.dataset_of(wildcards.benchmark, wildcards.slide),
@@ -55,7 +54,8 @@ rule tile:
     message:
         "Cut the tiles of {wildcards.benchmark}/{wildcards.slide}."
     shell:
-        "stflow tile --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
+        "stflow --timing {params.timing:q}"
+        " tile --format {params.format} --root {params.root:q} --dataset {params.dataset:q}"
         " --slide {wildcards.slide:q} --slide-file {input.slide:q} --out {output:q} --tile-um {params.tile_um}"
         " --tile-px {params.tile_px} --min-tissue {params.min_tissue} --max-unreadable {params.max_unreadable}"
         " {params.crop} > {log:q} 2>&1"

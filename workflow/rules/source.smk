@@ -12,20 +12,20 @@ for name in PLAN.sourced("demo"):
             PLAN.made_slide_files(name),
         log:
             LOGS / "source" / name / "{slide}.log",
-        benchmark:
-            TIMINGS / "source" / name / "{slide}.tsv"
         conda:
             ENVIRONMENT
         resources:
             mem_mb=2000,
             runtime=10,
         params:
+            timing=str(TIMINGS / "source" / name / "{slide}.tsv"),
             benchmark=name,
             root=constant(PLAN.root(name)),
         message:
             "Make the image and the counts of demo slide {wildcards.slide}."
         shell:
-            "stflow source demo-slide --benchmark {params.benchmark} --slide {wildcards.slide}"
+            "stflow --timing {params.timing:q}"
+            " source demo-slide --benchmark {params.benchmark} --slide {wildcards.slide}"
             " --root {params.root:q} > {log} 2>&1"
 
     rule:

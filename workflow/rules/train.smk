@@ -72,8 +72,6 @@ rule train:
         facts=PATHS.run_json(RUN),
     log:
         LOGS / f"train/{RUN}.log",
-    benchmark:
-        PATHS.timing("train", RUN)
     conda:
         ENVIRONMENT
     threads: CONFIG.training.threads
@@ -82,6 +80,7 @@ rule train:
         mem_mb=16000,
         runtime=240,
     params:
+        timing=str(PATHS.timing("train", RUN)),
         results=constant(str(RESULTS)),
         run=str(RUN),
         options=lambda wildcards: PLAN.options.training(run_of(wildcards)),
@@ -90,7 +89,8 @@ rule train:
     message:
         "Train {params.run}."
     shell:
-        "stflow train --results {params.results:q} --run {params.run:q} --threads {params.threads} {params.options}"
+        "stflow --gpus {resources.gpu} --timing {params.timing:q}"
+        " train --results {params.results:q} --run {params.run:q} --threads {params.threads} {params.options}"
         " > {log:q} 2>&1"
 
 
@@ -104,8 +104,6 @@ rule predict:
         PATHS.predictions(RUN),
     log:
         LOGS / f"predict/{RUN}.log",
-    benchmark:
-        PATHS.timing("predict", RUN)
     conda:
         ENVIRONMENT
     threads: CONFIG.training.threads
@@ -114,6 +112,7 @@ rule predict:
         mem_mb=16000,
         runtime=60,
     params:
+        timing=str(PATHS.timing("predict", RUN)),
         results=constant(str(RESULTS)),
         run=str(RUN),
         options=lambda wildcards: PLAN.options.prediction(run_of(wildcards)),
@@ -121,5 +120,6 @@ rule predict:
     message:
         "Predict with {params.run}."
     shell:
-        "stflow predict --results {params.results:q} --run {params.run:q} --threads {params.threads} {params.options}"
+        "stflow --gpus {resources.gpu} --timing {params.timing:q}"
+        " predict --results {params.results:q} --run {params.run:q} --threads {params.threads} {params.options}"
         " > {log:q} 2>&1"
