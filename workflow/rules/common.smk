@@ -17,6 +17,7 @@ from stflow.models import METHODS
 from stflow.plan_encoders import closed_encoders
 from stflow.plan_exports import NOTHING_TO_EXPORT, ExportPlan
 from stflow.plan_search import NOTHING_TO_SEARCH, Case
+from stflow.preload.server import start as start_server
 from stflow.shell import asked_to_keep_going, comma, free_name, option, put_on_path, relative
 from stflow.stamps import config_record, recorded_not_run, stamp, write_stamps
 from stflow.plan_figures import BIOMARKER
