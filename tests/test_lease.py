@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,8 +59,8 @@ class Holder:
 
 
 @pytest.fixture
-def hold() -> Iterator[type[Holder]]:
-    yield Holder
+def hold() -> type[Holder]:
+    return Holder
 
 
 def test_a_process_sees_its_devices_alone_and_gives_them_back() -> None:

@@ -99,7 +99,7 @@ def jobs_of(root: Path) -> list[int]:
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if str(root) in os.readlink(place / "cwd"):
+            if str(root) in str((place / "cwd").readlink()):
                 found.append(int(place.name))
         except OSError:
             continue
