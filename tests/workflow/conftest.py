@@ -35,9 +35,10 @@ class Tree:
         for folder in ("stflow", "workflow", "config", "resources", "envs"):
             shutil.copytree(ROOT / folder, root / folder, ignore=ignore)
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake in the copy; the output holds both streams."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
+    def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake in the copy, with jobs that import what they need; the output holds both streams."""
+        own = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "STFLOW_PRELOAD": "off"}
+        environment = {**os.environ, **own, **variables}
         return subprocess.run(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.root,

@@ -1,8 +1,15 @@
-"""A stand-in for stflow/cli.py: every command writes its output files at once, with something in them."""
+"""A stand-in for stflow/cli.py: every command writes its output files at once, with something in them.
 
+GPUs are leased as by the real one, for as long as ``SHAM_SECONDS`` says.
+"""
+
+import os
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
+
+from stflow.lease import lease
 
 RUN_FILES = {
     "train": ("model.safetensors", "history.csv", "run.json"),
@@ -12,7 +19,18 @@ RUN_FILES = {
 
 def main() -> None:
     """Write the files that the arguments name, and those of the run that they name."""
-    command, *arguments = sys.argv[1:]
+    words = sys.argv[1:]
+    n_gpus = 0
+    while words[0] in ("--gpus", "--timing"):
+        option, value, *words = words
+        n_gpus = int(value) if option == "--gpus" else n_gpus
+    with lease(n_gpus) as gpus:
+        time.sleep(float(os.environ.get("SHAM_SECONDS", "0")) * len(gpus))
+        write(*words)
+
+
+def write(command: str, *arguments: str) -> None:
+    """Write the files of one command."""
     given = dict(pairwise(arguments))
     flags = (
         ("--html", "--tex") if "--html" in given else ("--out", "--csv", "--md", "--rst", "--pdf", "--png", "--facts")
