@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from stflow.data.hub.manifest import repositories
+from stflow.lease import free as free_leases
 
 Verdict = Literal["PASS", "WARN", "FAIL"]
 
@@ -104,7 +105,8 @@ def cuda_devices() -> Finding:
     except (ImportError, RuntimeError, AssertionError) as error:
         return Finding("WARN", "CUDA devices", f"none: {error}", "check the driver with nvidia-smi")
     if names:
-        return Finding("PASS", "CUDA devices", "; ".join(names))
+        free = sum(leases > 0 for leases in free_leases().values())
+        return Finding("PASS", "CUDA devices", f"{'; '.join(names)}; {free} of {count} not leased by a job")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     remedy = "the demo needs none; for the paper, check nvidia-smi and the driver"
     if visible is not None:

@@ -1,6 +1,7 @@
 """The doctor finds what is wrong, names the remedy, and never shows the token."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,24 @@ def test_old_and_new_pythons_fail_with_the_remedy() -> None:
 def test_disk_space_has_three_answers(tmp_path: Path) -> None:
     verdicts = [doctor.disk(tmp_path / "results", lambda _, gb=gb: gb).verdict for gb in (1.0, 100.0, 900.0)]
     assert verdicts == ["FAIL", "WARN", "PASS"]
+
+
+def test_gpus_are_told_with_how_many_are_leased(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from stflow import lease
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"H{number}00")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=80 * 2**30))
+    monkeypatch.setattr(lease, "_physical", tuple)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv(lease.FOLDER_VARIABLE, str(tmp_path))
+    assert doctor.cuda_devices().seen == "H000 (80 GiB); H100 (80 GiB); 2 of 2 not leased by a job"
+    with lease.lease(1):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+        assert doctor.cuda_devices().seen.endswith("1 of 2 not leased by a job")
 
 
 def test_offline_asks_nothing_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

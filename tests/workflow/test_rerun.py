@@ -1,10 +1,14 @@
 """What an edit reruns: the stages that reach the edited code, and what follows them. Commands are stand-ins."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
+
+from stflow.layout import Group, Layout
 
 SLIDES = ("s1", "s2", "s3")
 CONFIG = {
@@ -117,6 +121,32 @@ def test_edits_that_change_no_number_rerun_nothing(tree) -> None:
     tree.edit("stflow/models/__init__.py", '"mean": "', '"another": "stflow.models.mean:Mean",\n        "mean": "')
     tree.edit("stflow/encoders/efficientnet_lite0.py", FUTURE, f"{FUTURE}\n\nEDITED = 1")  # not in the configuration
     assert rerun(tree).count == {}
+
+
+def examples(*marks: str) -> list[list[str]]:
+    """The README's commands that hold all these words, on the finished workflow in place of the paper's."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = [line.partition("#")[0].split() for line in text.splitlines() if line.startswith("snakemake ")]
+    found = [[word.replace("/hest/IDC/uni/", "/lab/D/classical/") for word in words[1:]] for words in lines]
+    return [[*words, "--configfile", "lab.yaml"] for words in found if all(mark in " ".join(words) for mark in marks)]
+
+
+def test_one_cell_reruns_alone(tree) -> None:
+    """As the README says."""
+    layout = Layout(tree.root / "results")
+    cell = layout.metrics(Group("lab", "D", "classical", "stflow", "default", "clean"))
+    again, only_missing = examples("/metrics/", "--forcerun"), examples("/metrics/")
+    assert len(again) == 1
+    assert len(only_missing) == 2
+    assert tree.planned(*only_missing[0]).count == {}
+    assert tree.planned(*again[0]).count == {"train": 2, "predict": 2, "evaluate": 1}
+    times = {path: path.stat().st_mtime_ns for path in layout.results.rglob("*") if path.is_file()}
+    cell.unlink()
+    ran = tree.snakemake(*only_missing[0])
+    assert ran.returncode == 0, ran.stdout
+    assert re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", ran.stdout, re.MULTILINE) == ["evaluate"]
+    kept = [path for path in times if "logs" not in path.parts and path != cell]
+    assert all(path.stat().st_mtime_ns == times[path] for path in kept)
 
 
 def test_a_setting_of_a_method_retrains_that_method_only(tree) -> None:
