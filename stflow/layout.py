@@ -14,7 +14,7 @@ All paths hang below one results folder::
     runs/<run>/{model.safetensors, history.csv, run.json, predictions.h5ad}
     refinement/<run>/<slide>.h5                   the network's guess at every sampling step, of a few genes
     efficiency/<method>/<variant>.{csv,json}      time and memory against spots, and the machine
-    timings/<stage>/<run>.tsv                     wall time and memory of a job, as Snakemake saw them
+    timings/<stage>/<run>.tsv                     what a job took: time, memory, GPUs
     search/<benchmark>/<dataset>/<encoder>/<method>/fold<n>/   trials and rankings of a search for settings
     search/<benchmark>/<dataset>/<encoder>/<method>.json       candidates in order, and the choice
     search/chosen.yaml                            the choices of all datasets

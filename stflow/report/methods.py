@@ -33,7 +33,8 @@ COLUMNS = (
 HOW_TO_READ = (
     "Scores as in table 1: Pearson correlation, mean over genes, folds and seeds, ± over seeds; in each column "
     "**best** and <u>second</u>. Parameters: trainable numbers of the network, in millions. Training and prediction: "
-    "median wall time of a job, with its start-up and reading. Memory: the largest peak of a training or a prediction."
+    "median wall time of a job, with its start-up and reading. Memory: the largest peak of a training or a prediction, "
+    "the libraries included (some 0.5 GB)."
 )
 
 
@@ -132,7 +133,7 @@ def cost_of(layout: Layout, runs: Iterable[Run]) -> Cost:
 
 
 def _timing(path: Path) -> tuple[list[float], list[float]]:
-    """Seconds and peak MB of a job from the file that the workflow leaves; empty where it tells none."""
+    """Seconds and peak MB of a job from the file that it leaves; empty where it tells none."""
     if not path.is_file():
         return [], []
     with path.open(newline="", encoding="utf-8") as handle:
@@ -142,7 +143,7 @@ def _timing(path: Path) -> tuple[list[float], list[float]]:
 
 
 def _numbers(text: str | None) -> list[float]:
-    """The number of a cell; a job that ends before it is looked at has no memory recorded."""
+    """The number of a cell, if it holds one."""
     try:
         return [float(text or "")]
     except ValueError:
