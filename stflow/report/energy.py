@@ -1,8 +1,8 @@
 """What the jobs took: hours of wall time, of CPU cores and of GPUs, and from these an estimate of energy.
 
-Each job that the workflow times leaves ``timings/<stage>/....tsv`` (`stflow.job`): wall and CPU time from the start
-of its process to its end, and the GPUs that it leased. A job counts as on a GPU, with its whole wall time, if the record
-of its training or its features says so.
+Each job that the workflow times leaves ``timings/<stage>/....tsv`` (`stflow.job`): wall and CPU time of its process,
+from start to end, and the GPUs that it leased. A job counts as on a GPU, with its whole wall time, if the record of its
+training or its features says so.
 
 Energy is never measured here. It is an *estimate*: CPU time times the power of a busy core, and GPU wall time times
 the power of a GPU in use, both of the configuration; memory, disks, cooling and idle time are not in it.
