@@ -122,7 +122,7 @@ def child(stage: str, results: Path, limit: int | None, out: int) -> None:
     except StflowError as error:
         code = error.exit_code
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    except BaseException:  # the process ends here, and the test fails on 99
+    except BaseException:  # noqa: BLE001 - the process ends here, and the test fails on 99
         code = 99
         traceback.print_exc()
     sys.stdout.flush()
