@@ -65,6 +65,7 @@ class Book:
 
     def write(self, path: Path) -> None:
         """``path``.md and ``path``.csv."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".md").write_text(self.table())
         with path.with_suffix(".csv").open("w", newline="") as handle:
             writer = csv.DictWriter(handle, list(Trial.__dataclass_fields__))
