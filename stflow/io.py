@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,8 @@ _CHUNK_BYTES = 1 << 20
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is synced to disk and renamed, else removed.
 
-    The temporary name keeps the suffix, so that writers which look at it (libvips, anndata) work.
+    The temporary name keeps the suffix, so that writers which look at it (libvips, anndata) work. What processes of
+    this machine that are no more had begun to write to ``path`` is removed first.
 
     Raises
     ------
@@ -34,7 +37,8 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    _remove_stale(path)
+    partial = path.with_name(f".{path.stem}.{platform.node()}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         with partial.open("rb") as handle:
@@ -49,6 +53,26 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove partial files of ``path`` whose process was killed; those of other machines are left alone."""
+    before, after = f".{path.stem}.{platform.node()}.", f".partial{path.suffix}"
+    for found in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
+        pid = found.name[len(before) : len(found.name) - len(after)]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            found.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this number runs on this machine, of whatever user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _umask() -> int:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from stflow.errors import IntegrityError, ResourceError
-from stflow.io import atomic_path, is_disk_full, open_h5, read_json, sha256_array, sha256_json, write_json
+from stflow.io import atomic_path, is_disk_full, open_h5, read_json, sha256_array, sha256_json, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_partial(tmp_path: Path) -> None:
@@ -108,3 +109,17 @@ def test_hashes_see_values_shapes_and_types_but_not_memory_order() -> None:
     assert sha256_array(a) != sha256_array(a.reshape(3, 2))
     assert sha256_array(a) != sha256_array(a.astype(np.float64))
     assert sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
+
+
+def test_partial_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
+    out = tmp_path / "a.txt"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    node = platform.node()
+    stale = tmp_path / f".a.{node}.{dead.pid}.partial.txt"
+    kept = [tmp_path / f".a.{node}.{os.getppid()}.partial.txt", tmp_path / f".a.elsewhere.{dead.pid}.partial.txt"]
+    for path in (stale, *kept):
+        path.touch()
+    write_text(out, "whole")
+    assert not stale.exists()
+    assert all(path.exists() for path in kept)
