@@ -59,12 +59,14 @@ def fetch(name: str, file: str, path: Path) -> Path:
 
 
 def _size(place: str) -> int:
-    with urllib.request.urlopen(urllib.request.Request(place, method="HEAD"), timeout=_TIMEOUT_S) as answer:
+    asked = urllib.request.Request(place, method="HEAD")
+    with urllib.request.urlopen(asked, timeout=_TIMEOUT_S) as answer:  # nosec B310: SITE is https
         return int(answer.headers["Content-Length"])
 
 
 def _copy(place: str, path: Path) -> Path:
-    with urllib.request.urlopen(place, timeout=_TIMEOUT_S) as answer, path.open("wb") as handle:
+    answer = urllib.request.urlopen(place, timeout=_TIMEOUT_S)  # nosec B310: SITE is https
+    with answer, path.open("wb") as handle:
         shutil.copyfileobj(answer, handle)
     return path
 
