@@ -61,7 +61,7 @@ def _fetch_once(address: str, path: Path, sha256: str) -> Path:
     with atomic_path(path) as partial:
         if not address.startswith(("https://", "http://")):
             raise DataError(f"{address} is no address on the web: refused. Correct it where it is named.")
-        answer = urllib.request.urlopen(address, timeout=_TIMEOUT_S)  # nosec B310: the scheme is checked above
+        answer = urllib.request.urlopen(address, timeout=_TIMEOUT_S)  # nosec B310
         with answer, partial.open("wb") as handle:
             shutil.copyfileobj(answer, handle)
         require_sha256(partial, sha256, address)

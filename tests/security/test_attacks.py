@@ -175,11 +175,22 @@ def test_a_benchmark_with_such_a_name_is_refused(name: str) -> None:
         validate({"benchmarks": {name: {"format": "hest", "manifest": "resources/splits/her2st.csv"}}}, "here")
 
 
+def test_snakemake_s_own_reading_of_a_configuration_makes_no_objects(tmp_path: Path) -> None:
+    from snakemake.common.configfile import load_configfile
+
+    path, marker = tmp_path / "c.yaml", tmp_path / "marker"
+    path.write_text(f"results: !!python/object/apply:os.system ['touch {marker}']\n", encoding="utf-8")
+    with pytest.raises(Exception, match=r"YAML|yaml|constructor"):
+        load_configfile(path)
+    assert not marker.exists()
+
+
 def test_formulas_in_csv_are_text_and_numbers_stay() -> None:
     cells = ["=1+1", "+cmd", "-2+3", "@x", "\tx", "\rx", "-0.5", "+1e-3", "-", "HLA-A", "-0.5 ± 0.1"]
     rows = list(csv.reader(io.StringIO(to_csv(["x"], [{"x": cell} for cell in [*cells, -0.25, -3]]), newline="")))
     shown = [row[0] for row in rows[1:]]
-    assert shown[:6] == ["'" + cell for cell in cells[:6]]
+    assert shown[:5] == ["'" + cell for cell in cells[:5]]
+    assert shown[5] == "x"
     assert shown[6:10] == cells[6:10]
     assert shown[-2:] == ["-0.25", "-3"]
 

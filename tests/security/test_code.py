@@ -51,7 +51,7 @@ def _call(node: ast.Call) -> str:
         return isinstance(value, ast.Constant) and value.value is True
 
     loader = options.get("Loader", node.args[1] if len(node.args) > 1 else None)
-    pickled = options.get("allow_pickle")
+    pickled, shell = options.get("allow_pickle"), options.get("shell")
     refused = {
         "a builtin that runs text": name in ("eval", "exec", "__import__", "builtins.eval", "builtins.exec"),
         "torch.load without weights_only=True": name == "torch.load" and not is_true("weights_only"),
@@ -63,9 +63,7 @@ def _call(node: ast.Call) -> str:
             and (loader is None or _dotted(loader).rpartition(".")[2] not in _LOADERS)
         ),
         "a shell": name in ("os.system", "os.popen")
-        or (
-            "shell" in options and not (isinstance(options["shell"], ast.Constant) and options["shell"].value is False)
-        ),
+        or (shell is not None and not (isinstance(shell, ast.Constant) and shell.value is False)),
         "an archive unpacked without a filter": last in ("extractall", "unpack_archive") and "filter" not in options,
         "tempfile.mktemp": last == "mktemp",
         "torch.hub": name.startswith("torch.hub."),
