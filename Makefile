@@ -13,11 +13,11 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet host reason
 # Threads of one job or test come from the configuration; without this each would start as many as there are cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo her2st test spatial lint format lock clean
+.PHONY: help setup demo her2st test spatial lint audit format lock clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Targets: demo test her2st spatial lint format lock clean"
+	@echo "Targets: demo test her2st spatial lint audit format lock clean"
 
 setup:
 	@envs/setup.sh $(VENV) $(PYTHON)
@@ -43,7 +43,14 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml -ll -ii --recursive stflow benchmarks workflow
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+# Known weaknesses of the locked packages; asks a service on the net, so it is no part of `lint`.
+audit: setup
+	@$(BIN)/python -m pip_audit --requirement envs/requirements.lock --disable-pip --progress-spinner off; code=$$?; \
+		[ $$code -eq 0 ] || echo "pip-audit: findings above, or the service was not reached: nothing is known then." >&2; \
+		exit $$code
 
 format: setup
 	$(BIN)/ruff check --fix .

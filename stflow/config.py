@@ -52,6 +52,7 @@ from stflow.errors import ConfigError, SplitError
 from stflow.layout import TILES
 from stflow.models import METHODS
 from stflow.models.base import Settings
+from stflow.names import name_problem
 from stflow.plugins import load as load_plugins
 from stflow.search.chosen import Chosen
 
@@ -171,6 +172,8 @@ class _Config(Model):
     @classmethod
     def _known_datasets(cls, benchmarks: dict[str, Benchmark]) -> dict[str, Benchmark]:
         for name, benchmark in benchmarks.items():
+            if problem := name_problem(name):
+                raise ValueError(problem)
             refuse_unknown("format", [benchmark.format], FORMATS.names())
             try:
                 known = Manifest.read(benchmark.manifest or SPLITS / f"{name}.csv").datasets()
@@ -369,7 +372,7 @@ def load(path: Path | str) -> _Config:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
         raise ConfigError(f"no configuration at {path}. Start from config/config.yaml.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not yaml: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")

@@ -168,4 +168,39 @@ def open_h5(path: Path | str) -> Iterator[Any]:
             f"{path} is not a whole HDF5 file ({error}). It was cut short: delete it and run again."
         ) from error
     with handle:
+        refuse_outside(handle, path)
         yield handle
+
+
+#: Declared bytes that are always read, and how much deflate can make of a byte at most.
+_SMALL_BYTES, _MOST_DEFLATED = 1 << 30, 1100
+
+
+def refuse_outside(handle: Any, path: Path) -> None:
+    """Refuse an open HDF5 file that takes data from other files, or declares more than it can hold.
+
+    Raises
+    ------
+    IntegrityError
+        External links, external or virtual storage, or a dataset whose declared size is beyond what compression gives
+        (reading it would fill the memory); nothing of it has been read.
+    """
+    import h5py
+
+    size = path.stat().st_size
+
+    links: list[tuple[str, Any]] = []
+    handle.visititems_links(lambda name, link: links.append((name, link)))
+    for name, link in links:
+        if isinstance(link, h5py.ExternalLink):
+            raise IntegrityError(f"{path}: {name} leads to another file: refused. Fetch the file again from its page.")
+        found = handle[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(found, h5py.Dataset):
+            continue
+        if found.external or found.is_virtual:
+            raise IntegrityError(f"{path}: {name} has its data in another file: refused. Fetch the file again.")
+        if found.nbytes > max(_SMALL_BYTES, _MOST_DEFLATED * size):
+            raise IntegrityError(
+                f"{path}: {name} declares {found.nbytes / 1e9:,.0f} GB in a file of {size / 1e6:,.1f} MB: refused. "
+                "Fetch the file again from its page."
+            )

@@ -59,7 +59,10 @@ def fetch(address: str, path: Path, sha256: str, *, pause_s: float = 2.0) -> Pat
 
 def _fetch_once(address: str, path: Path, sha256: str) -> Path:
     with atomic_path(path) as partial:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as answer, partial.open("wb") as handle:
+        if not address.startswith(("https://", "http://")):
+            raise DataError(f"{address} is no address on the web: refused. Correct it where it is named.")
+        answer = urllib.request.urlopen(address, timeout=_TIMEOUT_S)  # nosec B310
+        with answer, partial.open("wb") as handle:
             shutil.copyfileobj(answer, handle)
         require_sha256(partial, sha256, address)
     return path

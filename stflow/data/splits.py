@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Literal
 
 from stflow.errors import LeakageError, SplitError
+from stflow.names import label_problem, name_problem
 from stflow.seeds import numpy_generator
 
 Protocol = Literal["paper", "clean"]
@@ -76,8 +77,8 @@ class Manifest:
         Raises
         ------
         SplitError
-            Missing file or columns, an unknown role or protocol, a slide with two patients, a row that is there
-            twice, a dataset with folds and a reason to have none: all in one message.
+            Missing file or columns, names that cannot be paths, an unknown role or protocol, a slide with two patients,
+            a row that is there twice, a dataset with folds and a reason to have none: all in one message.
         LeakageError
             The same, and among them a slide with two roles in one fold.
         """
@@ -222,6 +223,9 @@ def _row_problems(row: dict[str, str]) -> list[str]:
         problems.append(f"protocol {row['protocol']!r} is not paper, clean or *")
     if not row["dataset"]:
         problems.append("no dataset")
+    found = [name_problem(row[column]) for column in ("dataset", "slide") if row[column]]
+    found += [label_problem(row[column]) for column in ("patient", "reason")]
+    problems += [problem for problem in found if problem]
     if row["role"] == "none":
         if row["slide"] or row["fold"]:
             problems.append("the role none is a dataset's: leave slide and fold empty")

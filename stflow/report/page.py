@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from markdown_it.token import Token
+
+#: Marks that tables set themselves.
+_OWN_HTML = re.compile(r"</?u>|<br ?/?>")
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -81,11 +85,20 @@ def to_html(markdown: str) -> str:
     """The body of the page; wide tables scroll sideways, and lines of one row stand together."""
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table").disable("image")  # an image would be fetched
     tokens = parser.parse(markdown)
     _name_lines(tokens)
+    _only_own_html(tokens)
     body = parser.renderer.render(tokens, parser.options, {})
     return body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+
+
+def _only_own_html(tokens: Sequence[Token]) -> None:
+    """Show all HTML but our own marks as text: names of genes and slides come from outside."""
+    for token in tokens:
+        _only_own_html(token.children or ())
+        if token.type in ("html_inline", "html_block") and not _OWN_HTML.fullmatch(token.content):
+            token.type, token.tag = "text", ""
 
 
 def _name_lines(tokens: Sequence[Token]) -> None:

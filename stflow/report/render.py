@@ -20,6 +20,10 @@ MISSING = "-"
 #: Characters a line of running text in a terminal; tables take what they need.
 LINE = 100
 
+#: How a formula begins, for the usual spreadsheets.
+_FORMULA = ("=", "+", "-", "@", "\t")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
 
 def number(value: float) -> str:
     """Three decimals; ``-`` for NaN; no ``-0.000``."""
@@ -54,7 +58,7 @@ def mark(text: str, rank: int) -> str:
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], n_labels: int = 1) -> str:
     """A markdown table whose pipes stand below each other; the first ``n_labels`` columns are aligned left."""
-    lines = [list(header), *map(list, rows)]
+    lines = [[_one_cell(cell) for cell in line] for line in (header, *rows)]
     widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(header))]
 
     def join(cells: Sequence[str]) -> str:
@@ -68,8 +72,13 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], n_labels:
     return "\n".join([join(lines[0]), join(rule), *map(join, lines[1:])])
 
 
+def _one_cell(text: str) -> str:
+    """Without what would end the cell or the row: pipes and line breaks."""
+    return " ".join(text.replace("|", "¦").splitlines()) if "|" in text or not text.isprintable() else text
+
+
 def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with six decimals; what is undefined stays empty."""
+    """CSV with six decimals; what is undefined stays empty, and text that a spreadsheet would run stays text."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -81,7 +90,17 @@ def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 def _field(value: Any) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
+    return plain_cell(value) if isinstance(value, str) else value
+
+
+def plain_cell(text: str) -> str:
+    """Text for a CSV cell: an apostrophe goes before what a spreadsheet would take for a formula; numbers stay."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")  # a bare \\r ends a row for some readers
+    if not text.startswith(_FORMULA) or _NUMBER.fullmatch(text) or text in ("-", "+"):
+        return text
+    return f"'{text}"
 
 
 def show(path: Path) -> str:

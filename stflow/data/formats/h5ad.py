@@ -11,6 +11,7 @@ from scipy import sparse
 
 from stflow.data.formats.base import Counts
 from stflow.errors import DataError, IntegrityError
+from stflow.io import open_h5
 from stflow.wsi.scale import Scale
 
 #: A Visium spot, um; taken where the file does not say how wide its spots are.
@@ -34,12 +35,14 @@ def read_h5ad_counts(path: Path, slide: str, scale: Scale) -> Counts:
     DataError
         The file or its coordinates are missing.
     IntegrityError
-        The file is cut short.
+        The file is cut short, takes data from other files, or declares more than it can hold.
     """
     import anndata
 
     if not path.is_file():
         raise DataError(f"slide {slide}: no counts at {path}. Fetch or make them, or correct the benchmark's root.")
+    with open_h5(path):  # refuses links to other files and sizes that no such file holds
+        pass
     try:
         adata = anndata.read_h5ad(path)
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ from stflow.data.hub.manifest import repository
 from stflow.data.hub.request import Wanted
 from stflow.errors import DataError, IntegrityError
 from stflow.io import sha256_file
+from stflow.names import file_problem
 
 STAGING = ".hub-staging"
 #: Downloads of a file whose content is wrong.
@@ -46,6 +47,8 @@ def download_file(name: str, root: Path, file: str) -> Path:
     IntegrityError
         The content is another; nothing is left of it.
     """
+    if problem := file_problem(file):
+        raise DataError(f"{name}: {problem}. Correct the split manifest or the request.")
     lock, path = read_lock(root), root / file
     if lock is None or file not in lock.files or lock.repository != name:
         if is_offline():

@@ -278,7 +278,7 @@ def _listed(name: str, revision: str, paths: Sequence[str]) -> dict[str, Entry]:
         batch = list(paths[start : start + _BATCH])
         call = partial(HfApi().get_paths_info, name, batch, repo_type=place.kind, revision=revision)
         for file in ask(name, "the list of its files", call):
-            if isinstance(file, RepoFile):
+            if isinstance(file, RepoFile) and file.path in batch:  # nothing that was not asked for
                 sha256 = file.lfs.sha256 if file.lfs else None
                 found[file.path] = Entry(file.size, sha256, None if sha256 else file.blob_id)
     if missing := [path for path in paths if path not in found]:

@@ -24,6 +24,7 @@ from stflow.io import is_disk_full
 
 Answer = TypeVar("Answer")
 
+#: https and nothing else: bandit's B310, which asks for that, is skipped where this is opened.
 SITE = "https://github.com"
 _TIMEOUT_S = 60
 
@@ -59,12 +60,14 @@ def fetch(name: str, file: str, path: Path) -> Path:
 
 
 def _size(place: str) -> int:
-    with urllib.request.urlopen(urllib.request.Request(place, method="HEAD"), timeout=_TIMEOUT_S) as answer:
+    asked = urllib.request.Request(place, method="HEAD")
+    with urllib.request.urlopen(asked, timeout=_TIMEOUT_S) as answer:  # nosec B310
         return int(answer.headers["Content-Length"])
 
 
 def _copy(place: str, path: Path) -> Path:
-    with urllib.request.urlopen(place, timeout=_TIMEOUT_S) as answer, path.open("wb") as handle:
+    answer = urllib.request.urlopen(place, timeout=_TIMEOUT_S)  # nosec B310
+    with answer, path.open("wb") as handle:
         shutil.copyfileobj(answer, handle)
     return path
 
