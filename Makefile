@@ -13,11 +13,11 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet host reason
 # Threads of one job or test come from the configuration; without this each would start as many as there are cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo her2st test spatial lint audit format lock clean
+.PHONY: help setup demo her2st test test-cluster spatial lint audit format lock clean
 
 help:
 	@sed -n '1,4s/^# \{0,1\}//p' Makefile
-	@echo "Targets: demo test her2st spatial lint audit format lock clean"
+	@echo "Targets: demo test her2st test-cluster spatial lint audit format lock clean"
 
 setup:
 	@envs/setup.sh $(VENV) $(PYTHON)
@@ -32,7 +32,13 @@ her2st: setup
 	@$(BIN)/stflow show results/her2st
 
 test: setup
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --ignore tests/cluster
+
+# The workflow on a real SLURM, started and stopped on this machine (docs/clusters.md): as root, on Debian or Ubuntu.
+test-cluster: setup
+	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install --yes --quiet --no-install-recommends \
+		slurm-wlm slurm-client munge >/dev/null; } || { echo "no SLURM, and it could not be installed (apt-get, as root)"; exit 2; }
+	@$(BIN)/python -m pytest tests/cluster
 
 # The extra for exports as SpatialData, into the same environment; `make test` runs its tests where it is installed.
 spatial: setup

@@ -356,7 +356,7 @@ def test_truncated_counts_are_refused(tmp_path: Path) -> None:
     write_hest(tmp_path)
     path = tmp_path / "st" / "S1.h5ad"
     path.write_bytes(path.read_bytes()[:3000])
-    refused(tmp_path, "not a whole AnnData file", IntegrityError)
+    refused(tmp_path, "not a whole HDF5 file", IntegrityError)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:
