@@ -32,7 +32,7 @@ her2st: setup
 	@$(BIN)/stflow show results/her2st
 
 test: setup
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --ignore tests/cluster
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # The workflow on a real SLURM, started and stopped on this machine (docs/clusters.md): as root, on Debian or Ubuntu.
 test-cluster: setup

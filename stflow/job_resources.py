@@ -29,12 +29,10 @@ TILE_KB = 150.5
 MARGIN, STEP_MB = 1.5, 500
 #: Minutes of any training or prediction beside its computing: start-up, reading, a slow disk.
 START_MIN = 15
-#: How much faster a GPU is than two CPU threads: assumed, as none was measured; low, so that the limit is not too short.
+#: How much faster a GPU is than two CPU threads: assumed, as none was measured; low, so that a limit is not too short.
 GPU_FACTOR = 10.0
 #: Longest time that is asked for, minutes: two days, the limit of many partitions.
 LONGEST_MIN = 2880
-#: Features of an encoder that does not tell its size.
-UNKNOWN_DIM = 1536
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,8 @@ class Work:
     fixed_mb: float = 0.0
 
 
-#: Measured for STFlow, TRIPLEX and HisToGene (docs/baselines.md, time and memory of the slide-wise methods), each at the
-#: largest slide that was; the others are spot-wise and were measured on the demo.
+#: Measured for STFlow, TRIPLEX and HisToGene (docs/baselines.md, time and memory of the slide-wise methods), on the
+#: largest slide of each; the others are spot-wise and were measured on the demo.
 WORK: Mapping[str, Work] = {
     "stflow": Work(train_kb=90, predict_kb=35, epoch_ms=1.6, predict_ms=0.4),
     "triplex": Work(train_kb=2600, predict_kb=120, epoch_ms=21, predict_ms=5),
@@ -157,8 +155,9 @@ class JobResources:
         encoder = run.group.encoder
         if encoder == TILES:
             return TILE_KB + 8 * self._genes(run) / 1000
-        dim = self._plan.encoders.names[encoder].dim or UNKNOWN_DIM
-        return 8 * (dim + self._genes(run)) / 1000
+        name = self._plan.encoders.names[encoder]
+        copies = 8 if "views" in name.text.split("+") else 1  # the eight symmetries of a tile, side by side
+        return 8 * (name.kind.dim * copies + self._genes(run)) / 1000
 
     def _spots_of(self, benchmark: str, slide: str) -> float:
         return spots_of(self._plan, benchmark, self._plan.dataset_of(benchmark, slide), slide)

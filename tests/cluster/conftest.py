@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -108,9 +109,9 @@ class Slurm:
 
     def stop(self) -> None:
         """Cancel all jobs and end all daemons."""
-        subprocess.run(["scancel", "--user=root", "--state=RUNNING"], check=False, capture_output=True, timeout=20)
-        subprocess.run(["scancel", "--user=root"], check=False, capture_output=True, timeout=20)
-        time.sleep(1.5)
+        with suppress(subprocess.TimeoutExpired):  # of a controller that is gone
+            subprocess.run(["scancel", "--user=root"], check=False, capture_output=True, timeout=20)
+            time.sleep(1.5)
         for name in list(self.processes):
             self.processes[name].terminate()
         for name in list(self.processes):
@@ -188,10 +189,12 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         cluster.start()
         yield cluster
     finally:
-        cluster.stop()
-        for name in ("slurm.conf", "gres.conf"):
-            (ETC / name).unlink(missing_ok=True)
-        for name, text in (before or {}).items():
-            (ETC / name).write_bytes(text)
-        if before is None:
-            ETC.rmdir()
+        try:
+            cluster.stop()
+        finally:
+            for path in (ETC / "slurm.conf", ETC / "gres.conf", *cluster.state.glob("device*")):
+                path.unlink(missing_ok=True)
+            for name, text in (before or {}).items():
+                (ETC / name).write_bytes(text)
+            if before is None:
+                ETC.rmdir()

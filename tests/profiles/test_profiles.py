@@ -25,7 +25,8 @@ if verb == "create":
     (here / f"{{name}}.json").write_text(json.dumps(job))
     container = job["spec"]["template"]["spec"]["containers"][0]
     rc = subprocess.run(container["command"], cwd=container["workingDir"], stdout=subprocess.DEVNULL).returncode
-    (here / f"{{name}}.state").write_text(json.dumps({{"status": {{"failed" if rc else "succeeded": 1}}}}))
+    condition = {{"type": "Failed" if rc else "Complete", "status": "True"}}
+    (here / f"{{name}}.state").write_text(json.dumps({{"status": {{"conditions": [condition]}}}}))
 elif verb == "get":
     path = here / f"{{words[1]}}.state"
     print(path.read_text() if path.exists() else "")
@@ -100,7 +101,7 @@ def test_jobs_reach_kubernetes(kubectl: Path, tmp_path: Path) -> None:
     (run / "workflow" / "Snakefile").write_text(SMALL)
     profile = yaml.safe_load((PROFILES / "kubernetes" / "config.yaml").read_text())
     place = f"{sys.executable} {SUBMITTER}"
-    for key in ("submit", "status", "cancel"):
+    for key in ("submit", "status"):
         command = profile[f"cluster-generic-{key}-cmd"].replace(
             "python3 workflow/profiles/kubernetes/kubectl_job.py", place
         )
@@ -140,8 +141,12 @@ def test_a_job_that_is_gone_has_failed_and_jobs_are_cancelled(kubectl: Path, tmp
     assert ask(kubectl, tmp_path, "status", "gone").stdout == "failed\n"
     (kubectl / "new.state").write_text('{"status": {"active": 1}}')
     assert ask(kubectl, tmp_path, "status", "new").stdout == "running\n"
-    ask(kubectl, tmp_path, "cancel", "one", "two")
-    assert (kubectl / "deleted").read_text().endswith("one two")
+    cancel = yaml.safe_load((PROFILES / "kubernetes" / "config.yaml").read_text())["cluster-generic-cancel-cmd"]
+    path = os.pathsep.join([str(kubectl), os.environ["PATH"]])
+    subprocess.check_call(
+        [ROOT / cancel, "stflow-one", "stflow-two"], env={**os.environ, "PATH": path}
+    )  # as Snakemake does
+    assert (kubectl / "deleted").read_text().endswith("stflow-one stflow-two")
     (kubectl / "kubectl").write_text("#!/bin/sh\necho no connection >&2\nexit 1\n")
     assert ask(kubectl, tmp_path, "status", "new").stdout == "running\n", (
         "a question that fails says nothing of the job"

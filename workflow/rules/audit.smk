@@ -19,8 +19,8 @@ rule audit_dataset:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         results=constant(str(RESULTS)),
         manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
@@ -46,8 +46,8 @@ rule audit:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     message:
         "Write the audit of all folds."
     shell:

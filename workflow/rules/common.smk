@@ -11,6 +11,7 @@ from stflow.config import validate as check_config
 from stflow.data.known_patients import KNOWN
 from stflow.data.hub.lock import COMMIT_NAME
 from stflow.errors import StflowError
+from stflow.job_resources import JobResources, growing
 from stflow.layout import TILES, Group, Run
 from stflow.lease import SHARE_VARIABLE, gpu_limit
 from stflow.models import METHODS
@@ -47,6 +48,7 @@ validate(config, "../schemas/config.schema.json")
 os.environ[SHARE_VARIABLE] = str(CONFIG.training.jobs_per_gpu)
 
 PATHS = PLAN.layout
+NEEDS = JobResources(PLAN)
 SEARCH = PLAN.search
 RESULTS = CONFIG.results
 LOGS = RESULTS / "logs"

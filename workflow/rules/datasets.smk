@@ -14,8 +14,8 @@ rule dataset_table:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         results=constant(str(RESULTS)),
         manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
@@ -49,8 +49,8 @@ rule histograms:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
     params:
         results=constant(str(RESULTS)),
         datasets=[

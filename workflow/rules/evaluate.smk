@@ -12,8 +12,8 @@ rule evaluate:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=8000,
-        runtime=30,
+        mem_mb=growing(8000),
+        runtime=growing(30),
     params:
         results=constant(str(RESULTS)),
         group=str(GROUP),

@@ -19,8 +19,8 @@ rule export:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         results=constant(str(RESULTS)),
         run=str(RUN),
@@ -47,8 +47,8 @@ rule export_spatialdata:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         results=constant(str(RESULTS)),
         run=str(RUN),
@@ -81,8 +81,8 @@ rule runs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         results=constant(str(RESULTS)),
     message:
@@ -139,8 +139,8 @@ rule summary:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     message:
         "Write the summary."
     shell:

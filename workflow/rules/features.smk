@@ -16,8 +16,8 @@ rule embed:
     threads: lambda wildcards: PLAN.encoders.cores(wildcards.encoder)
     resources:
         gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
-        mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
-        runtime=120,
+        mem_mb=lambda wildcards, attempt: PLAN.encoders.mem_mb(wildcards.encoder) * 2 ** (attempt - 1),
+        runtime=growing(120),
     params:
         timing=str(TIMINGS / "embed/{encoder}/{benchmark}/{slide}.tsv"),
         options=embedding_options,
@@ -46,8 +46,8 @@ rule embed_part:
     threads: lambda wildcards: PLAN.encoders.cores(wildcards.encoder)
     resources:
         gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
-        mem_mb=lambda wildcards: PLAN.encoders.mem_mb(wildcards.encoder),
-        runtime=480,
+        mem_mb=lambda wildcards, attempt: PLAN.encoders.mem_mb(wildcards.encoder) * 2 ** (attempt - 1),
+        runtime=growing(480),
     params:
         timing=str(TIMINGS / "embed/{encoder}/{benchmark}/part{part}.tsv"),
         options=embedding_options,

@@ -14,8 +14,8 @@ rule map_genes:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     params:
         results=constant(str(RESULTS)),
         wanted=lambda wildcards: option("--wanted", *PLAN.figures.wanted(**wildcards)),
@@ -51,8 +51,8 @@ rule biomarker:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         results=constant(str(RESULTS)),
         maps=lambda wildcards: option("--map", str(biomarker_of(wildcards))),
@@ -98,8 +98,8 @@ for figure in MAP_FIGURES:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=8000,
-            runtime=15,
+            mem_mb=growing(8000),
+            runtime=growing(15),
         params:
             results=constant(str(RESULTS)),
             maps=option("--map", *map(str, PLAN.figures.maps(figure))),
@@ -129,8 +129,8 @@ if PLAN.figures.maps("figure6"):
         threads: CONFIG.training.threads
         resources:
             gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
-            mem_mb=16000,
-            runtime=30,
+            mem_mb=lambda wildcards, attempt: NEEDS.predict_mb(run_of(wildcards), attempt),
+            runtime=growing(30),
         params:
             results=constant(str(RESULTS)),
             run=str(RUN),
@@ -164,8 +164,8 @@ if PLAN.figures.maps("figure6"):
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=4000,
-            runtime=10,
+            mem_mb=growing(4000),
+            runtime=growing(10),
         params:
             results=constant(str(RESULTS)),
             maps=option("--map", *map(str, PLAN.figures.maps("figure6"))),
@@ -237,8 +237,8 @@ if MEASURED and "predict" in CONFIG.efficiency.what:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=1000,
-            runtime=5,
+            mem_mb=growing(1000),
+            runtime=growing(5),
         params:
             width=CONFIG.figures.width,
         message:
@@ -261,8 +261,8 @@ rule table6:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         settings=PLAN.options.counted_json(),
         features=CONFIG.efficiency.features,

@@ -40,8 +40,8 @@ rule table1:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         methods=PLAN.options.columns(),
         splits=lambda wildcards, input: option("--splits", *input.splits),
@@ -68,8 +68,8 @@ rule paper_table:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         genes=lambda wildcards: option("--gene", *(PLAN.paper.genes() if wildcards.number == "2" else ())),
         not_run=NOT_RUN,
@@ -100,8 +100,8 @@ rule table_page:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     params:
         caption=lambda wildcards: table_caption(wildcards.table),
     message:
@@ -136,8 +136,8 @@ rule methods:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         results=constant(str(RESULTS)),
         methods=PLAN.options.columns(),
@@ -162,8 +162,8 @@ rule gene_group_table:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         methods=PLAN.options.columns(),
         not_run=NOT_RUN,
@@ -187,8 +187,8 @@ rule calibration:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         methods=PLAN.options.columns(),
         not_run=NOT_RUN,

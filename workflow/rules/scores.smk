@@ -14,8 +14,8 @@ rule scores:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         methods=PLAN.options.columns(),
         not_run=NOT_RUN,

@@ -31,8 +31,8 @@ rule search_slice:
     threads: CONFIG.training.threads
     resources:
         gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=lambda wildcards, attempt: NEEDS.train_mb(searched_run(wildcards), attempt),
+        runtime=growing(1440),
     params:
         results=constant(str(RESULTS)),
         run=lambda wildcards: str(searched_run(wildcards)),
@@ -66,8 +66,8 @@ rule search_rung:
     threads: CONFIG.training.threads
     resources:
         gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=lambda wildcards, attempt: NEEDS.train_mb(searched_run(wildcards), attempt),
+        runtime=growing(1440),
     params:
         results=constant(str(RESULTS)),
         run=lambda wildcards: str(searched_run(wildcards)),

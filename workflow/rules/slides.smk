@@ -12,8 +12,8 @@ rule counts:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         format=lambda wildcards: PLAN.format(wildcards.benchmark),
         root=lambda wildcards: PLAN.root(wildcards.benchmark),
@@ -39,8 +39,8 @@ rule tile:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         timing=str(TIMINGS / "tile/{benchmark}/{slide}.tsv"),
         format=lambda wildcards: PLAN.format(wildcards.benchmark),
@@ -72,8 +72,8 @@ rule tissue_picture:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     message:
         "Draw the tissue of {wildcards.benchmark}/{wildcards.slide}."
     shell:

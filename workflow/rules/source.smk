@@ -15,8 +15,8 @@ for name in PLAN.sourced("demo"):
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=2000,
-            runtime=10,
+            mem_mb=growing(2000),
+            runtime=growing(10),
         params:
             timing=str(TIMINGS / "source" / name / "{slide}.tsv"),
             benchmark=name,
@@ -40,8 +40,8 @@ for name in PLAN.sourced("demo"):
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=1000,
-            runtime=5,
+            mem_mb=growing(1000),
+            runtime=growing(5),
         params:
             benchmark=name,
             root=constant(PLAN.root(name)),
@@ -68,8 +68,8 @@ for name in PLAN.sourced("her2st"):
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=4000,
-            runtime=30,
+            mem_mb=growing(4000),
+            runtime=growing(30),
         params:
             root=constant(PLAN.root(name)),
             pack=option("--pack", CONFIG.benchmarks[name].pack),

@@ -15,8 +15,8 @@ rule intervals:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         splits=lambda wildcards, input: option("--splits", *input.splits),
         methods=PLAN.options.columns(),
@@ -42,8 +42,8 @@ rule comparisons:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         splits=lambda wildcards, input: option("--splits", *input.splits),
         methods=PLAN.options.columns(),
@@ -69,8 +69,8 @@ rule protocol_gap:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         splits=lambda wildcards, input: option("--splits", *input.splits),
         methods=PLAN.options.columns(),
@@ -101,8 +101,8 @@ rule critical_difference:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=10,
+        mem_mb=growing(4000),
+        runtime=growing(10),
     params:
         methods=PLAN.options.columns(),
         not_run=NOT_RUN,

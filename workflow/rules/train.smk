@@ -11,8 +11,8 @@ rule splits:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     params:
         manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
         by_slide=lambda wildcards: PLAN.by_slide(wildcards.benchmark),
@@ -40,8 +40,10 @@ rule genes:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: NEEDS.slides_mb(
+            wildcards.benchmark, PLAN.slides(wildcards.benchmark, wildcards.dataset), attempt
+        ),
+        runtime=growing(30),
     params:
         results=constant(str(RESULTS)),
         manifest=lambda wildcards: PLAN.manifest(wildcards.benchmark),
@@ -77,8 +79,8 @@ rule train:
     threads: CONFIG.training.threads
     resources:
         gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=lambda wildcards, attempt: NEEDS.train_mb(run_of(wildcards), attempt),
+        runtime=lambda wildcards, attempt: NEEDS.train_min(run_of(wildcards), attempt),
     params:
         timing=str(PATHS.timing("train", RUN)),
         results=constant(str(RESULTS)),
@@ -109,8 +111,8 @@ rule predict:
     threads: CONFIG.training.threads
     resources:
         gpu=lambda wildcards: PLAN.options.gpus(METHODS.get(wildcards.method)),
-        mem_mb=16000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: NEEDS.predict_mb(run_of(wildcards), attempt),
+        runtime=lambda wildcards, attempt: NEEDS.predict_min(run_of(wildcards), attempt),
     params:
         timing=str(PATHS.timing("predict", RUN)),
         results=constant(str(RESULTS)),

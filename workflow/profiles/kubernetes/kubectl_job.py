@@ -3,7 +3,7 @@
 
     kubectl_job.py submit --image I --claim C --mount P --rule R --threads N --mem-mb M --minutes T --gpu G SCRIPT
     kubectl_job.py status NAME      running, success or failed
-    kubectl_job.py cancel NAME...
+    kubectl_job.py NAME...          cancel (Snakemake calls this as one file, with names alone)
 
 A pod runs Snakemake's job script in the folder from which Snakemake was started, on the volume that both mount at the
 same path. It is not started again by Kubernetes: Snakemake does that, with more memory. Needs no library.
@@ -80,13 +80,17 @@ def status(options: argparse.Namespace) -> None:
         sys.stderr.write(done.stderr)
         print("running")  # the question failed, which says nothing of the job
         return
-    counts = json.loads(done.stdout).get("status", {}) if done.stdout.strip() else {"failed": 1}
-    print("success" if counts.get("succeeded") else "failed" if counts.get("failed") else "running")
+    if not done.stdout.strip():
+        print("failed")
+        return
+    conditions = json.loads(done.stdout).get("status", {}).get("conditions", [])
+    ended = {condition["type"] for condition in conditions if condition.get("status") == "True"}
+    print("success" if "Complete" in ended else "failed" if "Failed" in ended else "running")
 
 
-def cancel(options: argparse.Namespace) -> None:
+def cancel(names: list[str]) -> None:
     """Delete jobs and their pods."""
-    words = ["kubectl", "delete", "job", "--ignore-not-found", "--wait=false", *options.names]
+    words = ["kubectl", "delete", "job", "--ignore-not-found", "--wait=false", *names]
     sys.exit(subprocess.run(words, check=False).returncode)
 
 
@@ -104,9 +108,8 @@ def main() -> None:
     one = commands.add_parser("status")
     one.add_argument("name")
     one.set_defaults(run=status)
-    one = commands.add_parser("cancel")
-    one.add_argument("names", nargs="+")
-    one.set_defaults(run=cancel)
+    if sys.argv[1:] and all(word.startswith("stflow-") for word in sys.argv[1:]):
+        cancel(sys.argv[1:])
     options = parser.parse_args()
     options.run(options)
 
