@@ -371,5 +371,5 @@ def main(argv: list[str] | None = None) -> Any:
         sys.exit(error.exit_code)
     if isinstance(status, int) and status:  # of a command that ends with `typer.Exit`, as doctor and verify
         sys.exit(status)
-    if arguments and not {"--help", "list", "doctor", "params", "verify", "check-method"} & set(arguments):
+    if arguments and not {"--help", "list", "plan", "doctor", "params", "verify", "check-method"} & set(arguments):
         print(f"stflow {_command(arguments)}: done in {time.monotonic() - start:.1f} s", file=sys.stderr)

@@ -25,6 +25,20 @@ def show(
     print_results(results, tables or ())
 
 
+@about_app.command()
+def plan(
+    targets: Annotated[list[str] | None, typer.Argument(help="Targets as Snakemake takes them; default: all.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file; default: config/config.yaml.")] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs there are.")] = 0,
+    cores: Annotated[int, typer.Option(min=1, help="CPU cores there are.")] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What a run would take, told before it starts: jobs, hours, disk, download. Call it where Snakemake is called."""
+    from stflow.plan_cost import print_plan
+
+    print_plan(config, targets or (), gpus, cores, json)
+
+
 @about_app.command("list")
 def list_names(
     kind: Annotated[str, typer.Argument(help="datasets, encoders, methods, variants or formats.")],

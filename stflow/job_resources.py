@@ -85,40 +85,40 @@ class JobResources:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         # Thousands of runs ask for the same slides and the same folds.
-        self._spots = cache(self._spots_of)
+        self.spots_of_slide = cache(self._spots_of)
         self._data = cache(self._data_of)
 
     def train_mb(self, run: Run, attempt: int = 1) -> int:
         """Memory of a training: its slides' features, expression and tiles, and the method's working room."""
-        all_spots, largest = self._data(run.group.benchmark, run.group.dataset, run.group.protocol, run.fold, "train")
-        work = self._work(run)
+        all_spots, largest = self.spots(run, "train")
+        work = self.work(run)
         held_kb = all_spots * self._spot_kb(run) + largest * (COUNTS_KB + self._with_genes(work.train_kb, run))
         return self._asked_mb(run, held_kb / 1000 + work.fixed_mb, attempt)
 
     def predict_mb(self, run: Run, attempt: int = 1) -> int:
         """Memory of a prediction: the test slides, and several samples of each where they are drawn."""
-        all_spots, largest = self._data(run.group.benchmark, run.group.dataset, run.group.protocol, run.fold, "test")
-        work = self._work(run)
-        samples = getattr(self._settings(run), "samples", 1)
-        drawn_kb = 8 * self._genes(run) * samples / 1000
+        all_spots, largest = self.spots(run, "test")
+        work = self.work(run)
+        samples = getattr(self.settings(run), "samples", 1)
+        drawn_kb = 8 * self.genes(run) * samples / 1000
         held_kb = all_spots * self._spot_kb(run) + largest * (COUNTS_KB + drawn_kb + work.predict_kb)
         return self._asked_mb(run, held_kb / 1000 + work.fixed_mb / 4, attempt)
 
     def train_min(self, run: Run, attempt: int = 1) -> int:
         """Time of a training with all its epochs; one without epochs counts as one."""
-        all_spots, _ = self._data(run.group.benchmark, run.group.dataset, run.group.protocol, run.fold, "train")
-        epochs = getattr(self._settings(run), "epochs", 1)
-        return self._asked_min(run, self._work(run).epoch_ms * epochs * all_spots, attempt)
+        all_spots, _ = self.spots(run, "train")
+        epochs = getattr(self.settings(run), "epochs", 1)
+        return self._asked_min(run, self.work(run).epoch_ms * epochs * all_spots, attempt)
 
     def predict_min(self, run: Run, attempt: int = 1) -> int:
         """Time of a prediction."""
-        all_spots, _ = self._data(run.group.benchmark, run.group.dataset, run.group.protocol, run.fold, "test")
-        samples = getattr(self._settings(run), "samples", 1)
-        return self._asked_min(run, self._work(run).predict_ms * samples * all_spots, attempt)
+        all_spots, _ = self.spots(run, "test")
+        samples = getattr(self.settings(run), "samples", 1)
+        return self._asked_min(run, self.work(run).predict_ms * samples * all_spots, attempt)
 
     def slides_mb(self, benchmark: str, slides: Iterable[str], attempt: int = 1) -> int:
         """Memory of a job that reads counts of slides, one at a time, with a sparse matrix of them all at its end."""
-        spots = [self._spots(benchmark, slide) for slide in slides]
+        spots = [self.spots_of_slide(benchmark, slide) for slide in slides]
         expected = LIBRARIES_MB + (max(spots, default=0) * COUNTS_KB + sum(spots) * COUNTS_KB / 5) / 1000
         return _rounded(MARGIN * expected * 2 ** (attempt - 1))
 
@@ -134,30 +134,41 @@ class JobResources:
         minutes = milliseconds / 60_000 / (GPU_FACTOR if on_gpu else 1.0)
         return min(ceil((START_MIN + MARGIN * minutes) * 2 ** (attempt - 1)), LONGEST_MIN)
 
-    def _settings(self, run: Run) -> object:
+    def settings(self, run: Run) -> object:
+        """The settings of a run's method and variant."""
         return self._plan.config.settings_of(run.group.method, run.group.variant)
 
-    def _work(self, run: Run) -> Work:
+    def work(self, run: Run) -> Work:
+        """What a run's method holds and takes."""
         group = run.group
         if METHODS.get(group.method).reads_tiles(self._plan.config.settings_of(group.method, group.variant)):
             return WORK.get(group.method, ON_TILES) if group.method == "histogene" else ON_TILES
         return WORK.get(group.method, SPOTWISE)
 
-    def _genes(self, run: Run) -> int:
+    def genes(self, run: Run) -> int:
+        """Genes that a run predicts, as configured; a list of the user's own may have others."""
         return self._plan.n_genes(run.group.benchmark)
 
     def _with_genes(self, kb: float, run: Run) -> float:
         """Working memory of a spot, of which a part grows with the genes: states and gradients of the last layers."""
-        return kb + 0.05 * max(self._genes(run) - 50, 0)
+        return kb + 0.05 * max(self.genes(run) - 50, 0)
 
     def _spot_kb(self, run: Run) -> float:
         """What a spot of every slide is held as: features twice (as read, as used), expression twice, its tile."""
-        encoder = run.group.encoder
+        dim = self.dim(run.group.encoder)
+        return (TILE_KB if dim is None else 8 * dim / 1000) + 8 * self.genes(run) / 1000
+
+    def dim(self, encoder: str) -> int | None:
+        """Numbers a spot that an encoder gives; None where tiles themselves are read."""
         if encoder == TILES:
-            return TILE_KB + 8 * self._genes(run) / 1000
+            return None
         name = self._plan.encoders.names[encoder]
-        copies = 8 if "views" in name.text.split("+") else 1  # the eight symmetries of a tile, side by side
-        return 8 * (name.kind.dim * copies + self._genes(run)) / 1000
+        return name.kind.dim * (8 if name.symmetries == "views" else 1)  # the eight symmetries, side by side
+
+    def spots(self, run: Run, role: str) -> tuple[float, float]:
+        """Spots of all slides that a run's job reads, ``train`` or ``test``, and of the largest."""
+        group = run.group
+        return self._data(group.benchmark, group.dataset, group.protocol, run.fold, role)
 
     def _spots_of(self, benchmark: str, slide: str) -> float:
         return spots_of(self._plan, benchmark, self._plan.dataset_of(benchmark, slide), slide)
@@ -166,7 +177,7 @@ class JobResources:
         """Spots of all slides that a job reads, and of the largest."""
         chosen = self._plan.folds[benchmark, dataset, protocol][fold]
         names = chosen.test if role == "test" else tuple(dict.fromkeys((*chosen.train, *chosen.select)))
-        spots = [self._spots(benchmark, slide) for slide in names]
+        spots = [self.spots_of_slide(benchmark, slide) for slide in names]
         return sum(spots), max(spots)
 
 

@@ -193,7 +193,7 @@ def spots_of(plan: Plan, benchmark: str, dataset: str, slide: str) -> float:
 def cost_of(results: Path, method: str, devices: Iterable[Device], regions: int = 0) -> Cost | None:
     """What training a method costs: as finished trainings say, else as known, for the first device that has either."""
     wanted = list(devices)
-    records = list(_records(results, method))
+    records = list(read_records(results, method))
     for device in wanted:
         known = KNOWN.get((method, device))
         if (found := measured(records, device)) is not None:
@@ -205,7 +205,7 @@ def cost_of(results: Path, method: str, devices: Iterable[Device], regions: int 
     return None
 
 
-def _records(results: Path, method: str) -> Iterator[dict[str, Any]]:
+def read_records(results: Path, method: str) -> Iterator[dict[str, Any]]:
     """What finished trainings of a method have recorded; broken files are left out."""
     for path in sorted(results.glob(f"runs/*/*/*/{method}/*/*/*/*/run.json"))[:MOST_RECORDS]:
         with suppress(IntegrityError):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from stflow.layout import Group, Layout
+from stflow.plan_cost import dry_run, job_counts
 
 SLIDES = ("s1", "s2", "s3")
 CONFIG = {
@@ -72,6 +73,16 @@ def rerun(tree) -> Again:
 
 def test_a_finished_workflow_has_nothing_to_do(tree) -> None:
     assert rerun(tree).count == {}
+
+
+def test_what_would_run_is_told_beforehand(tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree.root)
+    monkeypatch.setenv("PYTHONPATH", str(tree.root))
+    assert job_counts(dry_run(Path("lab.yaml"), ())) == {}
+    tree.edit(DENOISER, FUTURE, f"{FUTURE}\n\nEDITED = 1")
+    again = job_counts(dry_run(Path("lab.yaml"), ()))
+    assert (again["train"], again["predict"], again["evaluate"]) == (2, 2, 1)
+    assert "embed" not in again
 
 
 def test_editing_the_denoiser_retrains_stflow_and_what_follows_only(tree) -> None:
