@@ -212,7 +212,7 @@ class _Estimator:
         seconds = spots * ((name.kind.n_params or 0) * PARAMETER_S or CLASSICAL_S)
         known = self._found.stages[stage]
         if self._has_gpus and name.kind.needs_gpu:
-            known.gpu_h += (GPU_START_S + seconds / GPU_ENCODES) / 3600
+            known.gpu_h += (GPU_START_S + seconds / 2 / GPU_ENCODES) / 3600  # two threads for each second
             known.cpu_h += (GPU_START_S + spots * TILE_S) / 3600
         else:
             known.cpu_h += (START_S + seconds) / 3600

@@ -64,7 +64,7 @@ def test_hours_on_cpus(plan) -> None:
 def test_hours_on_gpus(plan) -> None:
     on_cpu, on_gpu = (estimate(plan(), SAID, gpus=gpus) for gpus in (0, 2))
     embed = on_gpu.stages["embed"].gpu_h - 2 * GPU_START_S / 3600
-    assert embed * GPU_ENCODES == pytest.approx(on_cpu.stages["embed"].cpu_h, rel=0.01)
+    assert 2 * embed * GPU_ENCODES == pytest.approx(on_cpu.stages["embed"].cpu_h, rel=0.01)
     assert 0 < on_gpu.stages["train"].gpu_h < on_cpu.stages["train"].cpu_h
     assert on_gpu.wall_h(2, 1000) == on_gpu.gpu_h / 2
     assert estimate(plan(training={"device": "cpu"}), SAID, gpus=2).gpu_h == 0
