@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from markdown_it.token import Token
 
-#: Marks that tables set themselves.
-_OWN_HTML = re.compile(r"</?u>|<br ?/?>")
+#: Marks that tables set themselves, and what the page of runs folds away; the words inside are escaped.
+_OWN_HTML = re.compile(r"</?u>|<br ?/?>|<details><summary>[^<>]*</summary>|</details>|<(p|pre)>[^<>]*</\1>")
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -97,7 +97,7 @@ def _only_own_html(tokens: Sequence[Token]) -> None:
     """Show all HTML but our own marks as text: names of genes and slides come from outside."""
     for token in tokens:
         _only_own_html(token.children or ())
-        if token.type in ("html_inline", "html_block") and not _OWN_HTML.fullmatch(token.content):
+        if token.type in ("html_inline", "html_block") and not _OWN_HTML.fullmatch(token.content.strip()):
             token.type, token.tag = "text", ""
 
 

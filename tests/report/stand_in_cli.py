@@ -17,7 +17,10 @@ RUN_FILES = {
 
 def main() -> None:
     """Run the command, or copy the files that it would write."""
-    command, *arguments = sys.argv[1:]
+    words = sys.argv[1:]
+    while words[0] in ("--gpus", "--timing"):
+        words = words[2:]
+    command, *arguments = words
     if command in REAL:
         from stflow.real_cli import main as run
 
