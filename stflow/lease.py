@@ -27,9 +27,10 @@ from pathlib import Path
 
 from stflow.errors import ResourceError
 
-#: Folder of the lock files; one place for all users of a machine, so not the temporary folder of a session.
+#: Folder of the lock files; one place for all users of a machine, so not the temporary folder of a session. What lies
+#: there under a lock's name is checked when it is opened.
 FOLDER_VARIABLE = "STFLOW_LEASES"
-DEFAULT_FOLDER = Path("/tmp/stflow-leases")  # nosec B108: names are checked when they are opened
+DEFAULT_FOLDER = Path("/tmp/stflow-leases")  # nosec B108
 #: Jobs that may share a device, from ``training.jobs_per_gpu``; the Snakefile sets it for its jobs.
 SHARE_VARIABLE = "STFLOW_JOBS_PER_GPU"
 #: A file that gets a line of JSON whenever a lease is taken or given back, where it is set.

@@ -57,7 +57,7 @@ def start(environment: MutableMapping[str, str] = os.environ) -> subprocess.Pope
     address = Path(tempfile.mkdtemp(prefix="stflow-")) / "jobs"  # only its owner may look into the folder
     # One thread while it imports: a pool of threads does not live through a fork.
     alone = {**environment, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    process = subprocess.Popen(  # nosec B603: our own module
+    process = subprocess.Popen(  # nosec B603
         [sys.executable, "-m", "stflow.preload.server", str(address)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
