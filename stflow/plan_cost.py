@@ -23,7 +23,7 @@ from stflow.io import read_json
 from stflow.job_resources import GPU_FACTOR, TILE_KB, JobResources
 from stflow.layout import Run
 from stflow.models import METHODS
-from stflow.search.estimate import Cost, Device, cost_of, read_records
+from stflow.search.estimate import Cost, Device, measured, read_records
 
 if TYPE_CHECKING:
     from stflow.workflow import Plan
@@ -139,7 +139,8 @@ class _Estimator:
         for run in map(Run.parse, _PREDICT.findall(said)):
             spots, _ = self._needs.spots(run, "test")
             work = self._needs.work(run)
-            seconds = work.predict_ms * spots / 1000 * self._share(run)
+            samples = getattr(self._needs.settings(run), "samples", 1)
+            seconds = work.predict_ms * samples * spots / 1000 * self._share(run)
             self._add_run("predict", run, seconds, spots * 8 * self._needs.genes(run))
         for benchmark, slide, encoder in _EMBED.findall(said):
             self._add_features("embed", benchmark, [slide], encoder)
@@ -161,8 +162,8 @@ class _Estimator:
         on_gpu = self._has_gpus and METHODS.get(run.group.method).needs_gpu
         known = self._found.stages[stage]
         if on_gpu:
-            measured = stage == "train" and self._cost(run.group.method) is not None
-            known.gpu_h += (GPU_START_S + (seconds if measured else seconds / GPU_FACTOR)) / 3600
+            from_runs = stage == "train" and self._cost(run.group.method, run.group.variant) is not None
+            known.gpu_h += (GPU_START_S + (seconds if from_runs else seconds / GPU_FACTOR)) / 3600
             known.cpu_h += GPU_START_S / 3600
         else:
             known.cpu_h += (START_S + seconds) / 3600
@@ -171,7 +172,7 @@ class _Estimator:
     def _train_s(self, run: Run) -> float:
         spots, _ = self._needs.spots(run, "train")
         epochs = getattr(self._needs.settings(run), "epochs", 1)
-        cost = self._cost(run.group.method)
+        cost = self._cost(run.group.method, run.group.variant)
         self._found.sources[run.group.method] = cost.source if cost else "docs/resources.md, as none is finished here."
         epoch_s = cost.spot_s if cost else self._needs.work(run).epoch_ms / 1000 * self._share(run)
         return epoch_s * epochs * spots
@@ -184,17 +185,19 @@ class _Estimator:
         default = cls.n_params(cls.Settings(), *sizes) if own else None
         return min(own / default, 1.0) if own and default else 1.0
 
-    def _cost_of(self, method: str) -> Cost | None:
-        """What finished trainings took on what would be used now; what is only assumed is left to `WORK`."""
+    def _cost_of(self, method: str, variant: str) -> Cost | None:
+        """What finished trainings of a variant took on what would be used now; None where there is none."""
         device: Device = "cuda" if self._has_gpus and METHODS.get(method).needs_gpu else "cpu"
-        found = cost_of(self._plan.layout.results, method, (device,))
-        if found is not None and found.source.startswith("Measured: median"):
+        records = [
+            record
+            for record in read_records(self._plan.layout.results, method)
+            if record["status"] == "ok" and Run.parse(record["run"]).group.variant == variant
+        ]
+        if (found := measured(records, device)) is not None:
             return found
         # A method without epochs: all its time counts as one.
-        records = [record for record in read_records(self._plan.layout.results, method) if record["status"] == "ok"]
-        took = [
-            record["seconds"] / sum(record["spots"].values()) for record in records if not record["fit"].get("epochs")
-        ]
+        ended = [record for record in records if record["device"] == device and not record["fit"].get("epochs")]
+        took = [record["seconds"] / sum(record["spots"].values()) for record in ended]
         return Cost(median(took), 0.0, 0.0, f"Measured: median of {len(took)} finished trainings.") if took else None
 
     def _model_bytes(self, run: Run) -> float:

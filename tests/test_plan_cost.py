@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,14 +83,23 @@ def test_a_smaller_network_takes_less(plan) -> None:
     assert estimate(small, SAID, 0).stages["train"].cpu_h < 0.5 * estimate(plan(), SAID, 0).stages["train"].cpu_h
 
 
+def test_several_samples_take_several_times(plan) -> None:
+    several = plan(settings={"stflow": {"samples": 20}})
+    one, twenty = (estimate(of, SAID, 0).stages["predict"].cpu_h * 3600 - 2 for of in (plan(), several))
+    assert twenty == pytest.approx(20 * one)
+
+
 def test_finished_trainings_are_taken_before_what_is_written(plan, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "runs" / RUN
     folder.mkdir(parents=True)
     epochs = plan().config.settings_of("stflow").epochs
-    (folder / "run.json").write_text(
-        '{"status": "ok", "device": "cpu", "fit": {"epochs": 10}, "seconds": 60, "spots": {"train": 100, "select": 0},'
-        ' "seconds_by_phase": {"steps": 50, "selection": 0}}'
-    )
+    record = {"run": RUN, "status": "ok", "device": "cpu", "fit": {"epochs": 10}, "seconds": 60}
+    record |= {"spots": {"train": 100, "select": 0}, "seconds_by_phase": {"steps": 50, "selection": 0}}
+    (folder / "run.json").write_text(json.dumps(record))
+    other = folder.parents[3] / "other" / "paper" / "fold0" / "seed0"  # of another variant, which is slower
+    other.mkdir(parents=True)
+    slower = {**record, "run": RUN.replace("default", "other"), "seconds_by_phase": {"steps": 5000, "selection": 0}}
+    (other / "run.json").write_text(json.dumps(slower))
     found = estimate(plan(), SAID, gpus=0)
     assert found.stages["train"].cpu_h == pytest.approx((2 + 50 / 1000 * 20_000 * epochs) / 3600)
     assert "Measured: median of 1 finished" in found.sources["stflow"]
