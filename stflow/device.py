@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from stflow.errors import ResourceError
 
@@ -57,6 +59,28 @@ def set_threads(threads: int) -> None:
 def get_threads() -> int:
     """Threads that a library without its own count may use: those of `set_threads`, else the environment's or all."""
     return int(os.environ.get(_THREAD_VARIABLES[0], "").partition(",")[0] or os.cpu_count() or 1)
+
+
+@contextmanager
+def ordered_sums(device: str) -> Iterator[None]:
+    """Inside, PyTorch adds up in the same order in every run on the CPU, also with several threads.
+
+    Without this the gradient of ``tensor[index]`` is summed by all threads at once, in whatever order they come, as
+    soon as it has some ten thousand numbers: two fits with one seed then differ in their last bits. On a GPU nothing
+    changes.
+    """
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    if device == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.utils.deterministic.fill_uninitialized_memory = fills
 
 
 def keep_freed_memory() -> None:

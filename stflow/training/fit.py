@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stflow.device import is_out_of_memory, keep_freed_memory
+from stflow.device import is_out_of_memory, keep_freed_memory, ordered_sums
 from stflow.errors import RunFailed
 from stflow.models.base import Fit
 from stflow.training.adam import FlatAdam
@@ -112,6 +112,14 @@ def fit_network(
     """
     keep_freed_memory()
     training = _Training(module, problem, schedule, generators)
+    with ordered_sums(training.adam.values.device.type):
+        _run(training, fingerprint, checkpoint)
+    return training.finish()
+
+
+def _run(training: _Training, fingerprint: str, checkpoint: Path | None) -> None:
+    """All epochs that are left."""
+    schedule = training.schedule
     if checkpoint and (found := load_checkpoint(checkpoint, fingerprint)):
         training.restore(*found)
         _log(f"resumes after epoch {training.epoch} of {schedule.epochs}")
@@ -122,7 +130,6 @@ def fit_network(
             with training.clock("checkpoints"):
                 save_checkpoint(checkpoint, fingerprint, training.tensors(), training.state())
             written = time.monotonic()
-    return training.finish()
 
 
 class _Training:

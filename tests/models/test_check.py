@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stflow.cli import main
 from stflow.data.slide import Slide
+from stflow.device import set_threads
 from stflow.models import METHODS
 from stflow.models.base import Fit, Method, SettingsBase
 from stflow.models.check import CHECKS, check_method
@@ -23,6 +25,15 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     "histogene": {"patch_px": 8, "hidden": 16, "heads": 2},
     "triplex": {"hidden": 32, "fusion_heads": 4, "whole_heads": 4, "local_heads": 4},
 }
+
+
+@pytest.fixture(autouse=True)
+def _two_threads() -> Iterator[None]:
+    """Same seed, same bits is promised for any number of threads; with one, sums have but one order."""
+    before = torch.get_num_threads()
+    set_threads(2)
+    yield
+    set_threads(before)
 
 
 @pytest.mark.parametrize("name", METHODS.names())
