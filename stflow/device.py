@@ -72,15 +72,16 @@ def ordered_sums(device: str) -> Iterator[None]:
     import torch
 
     before = torch.are_deterministic_algorithms_enabled()
-    fills = torch.utils.deterministic.fill_uninitialized_memory
+    of_memory = torch.utils.deterministic  # filling memory that is about to be written costs time and orders nothing
+    fills = of_memory.fill_uninitialized_memory  # type: ignore[attr-defined]
     if device == "cpu":
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[assignment]
+        of_memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-        torch.utils.deterministic.fill_uninitialized_memory = fills
+        of_memory.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
 
 
 def keep_freed_memory() -> None:

@@ -66,6 +66,18 @@ class Opened:
         for label in self.results[path]["labels"].values():
             row = row.filter(has=self.page.get_by_role("cell", name=label, exact=True))
         row.locator("a").first.click()
+        if not path.endswith(".html"):
+            return
+        # While the report's menu draws itself anew a click can be lost; a reader clicks again.
+        from playwright.sync_api import TimeoutError as NotYet
+
+        for _ in range(3):
+            try:
+                self.page.locator("iframe").wait_for(timeout=5_000)
+                return
+            except NotYet:
+                row.locator("a").first.click()
+        self.page.locator("iframe").wait_for()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +88,7 @@ def report(made_report: Any) -> Iterator[Opened]:
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         yield Opened(page, made_report.html)
         browser.close()
 
