@@ -44,3 +44,10 @@ class RegionTraining(TrainingSettings):
     regions_per_step: int = Field(
         1, gt=0, description="regions a training step; the released code takes 2", json_schema_extra={"unit": "regions"}
     )
+    region_spots: int | None = Field(
+        None,
+        gt=1,
+        description="most spots a region may hold, which bounds the memory of a training on large slides; default: the "
+        "paper's, up to all of a slide",
+        json_schema_extra={"unit": "spots"},
+    )

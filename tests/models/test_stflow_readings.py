@@ -95,8 +95,9 @@ def test_in_spatial_order_neighbours_stand_close() -> None:
     assert np.median(steps) < 0.1 * np.median(scattered)
 
 
-def regions_of(region_graph: str) -> tuple[Learner, Regions]:
-    learner = Learner(STFlow(SMALL.model_copy(update={"region_graph": region_graph}), TASK), 6, 0)
+def regions_of(region_graph: str, **settings: object) -> tuple[Learner, Regions]:
+    chosen = SMALL.model_copy(update={"region_graph": region_graph, **settings})
+    learner = Learner(STFlow(chosen, TASK), 6, 0)
     return learner, Regions(learner, [slide(1)], [], torch.Generator().manual_seed(4), 0, "cpu")
 
 
@@ -117,6 +118,16 @@ def test_a_region_keeps_the_slides_neighbours_or_finds_its_own() -> None:
         inside = kept.graph.present.all(dim=1)
         for row in torch.nonzero(inside).flatten().tolist():
             assert set(kept.graph.index[row].tolist()) == set(found.graph.index[row].tolist())
+
+
+def test_a_region_has_at_most_region_spots() -> None:
+    sizes = [
+        [len(batch.features) for _ in range(10) for batch in regions.batches()]
+        for _, regions in (regions_of("slide"), regions_of("slide", region_spots=12))
+    ]
+    assert max(sizes[0]) > 12
+    assert max(sizes[1]) == 12
+    assert min(sizes[1]) < 12, "smaller ones are as without a limit"
 
 
 def test_the_whole_slide_is_the_same_region_both_ways() -> None:

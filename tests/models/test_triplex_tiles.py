@@ -80,6 +80,10 @@ def test_a_step_reads_few_tiles_and_sees_the_whole_slide(slides: list[Slide], mo
     assert seen == [81] * 3
     assert [len(rows) for rows in read] == [8] * 3
     assert len(np.unique(np.concatenate(read))) > 16, "other spots at every step"
+    seen.clear(), read.clear()
+    method(sample="section", regions_per_slide=3, region_spots=30).fit(slides[:1], [], seed=0)
+    assert max(seen) <= 30, "region_spots bounds what the network sees, not how many tiles are read"
+    assert [len(rows) for rows in read] == [8] * 3
 
 
 def test_out_of_memory_makes_steps_of_fewer_tiles(slides: list[Slide], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ class RegionBatches:
         device: str,
     ) -> None:
         self.learner, self.generator = learner, generator
-        self.limit: int | None = None
+        self.limit = learner.method.settings.region_spots
         genes = learner.task.genes
         sections: dict[int, SpotSet] = {}  # paper protocol: the same slide may be on several lists
         for slide in (*train, *select):

@@ -47,7 +47,8 @@ class Measured:
 class Regions:
     """Algorithm 1 as a `stflow.training.fit.Problem`.
 
-    A sample is a contiguous region: a random spot and its nearest floor(u N) spots, u ~ U(0, 1), at least two.
+    A sample is a contiguous region: a random spot and its nearest floor(u N) spots, u ~ U(0, 1), at least two and at
+    most ``region_spots``.
     Several regions of a step are concatenated, never padded.
     """
 
@@ -63,7 +64,7 @@ class Regions:
         device: str,
     ) -> None:
         self.learner, self.generator, self.seed, self.device = learner, generator, seed, device
-        self.limit: int | None = None
+        self.limit = learner.settings.region_spots
         made: dict[int, Measured] = {}  # paper protocol: the same slide may be on several lists
         for slide in (*train, *select):
             if id(slide) not in made:

@@ -45,6 +45,17 @@ class TileBatches(RegionBatches):
     limit_of = "a step"
     learner: TileLearner
 
+    def __init__(
+        self,
+        learner: TileLearner,
+        train: Sequence[Slide],
+        select: Sequence[Slide],
+        generator: torch.Generator,
+        device: str,
+    ) -> None:
+        super().__init__(learner, train, select, generator, device)
+        self.limit = None
+
     def shrink(self) -> bool:
         """Halve the most tiles of a step."""
         asked = self.learner.method.settings.batch_spots
@@ -77,7 +88,7 @@ class TileLearner(TriplexLearner):
     def draw(self, places: Tensor, generator: torch.Generator, limit: int | None) -> Tensor:
         """A random region or the section; the limit is one of tiles."""
         del limit
-        return super().draw(places, generator, None)
+        return super().draw(places, generator, self.method.settings.region_spots)
 
     def prepare(self, train: Sequence[Slide], device: str) -> None:
         """The ResNet-18 gets its initial weights.

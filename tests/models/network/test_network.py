@@ -181,6 +181,13 @@ def test_an_epoch_takes_as_many_regions_of_every_slide(slides: list[Slide]) -> N
         assert len(region.places) == len(expression) >= 2
 
 
+def test_regions_hold_no_more_than_region_spots(slides: list[Slide]) -> None:
+    problem = region_batches(slides, regions_per_slide=20, region_spots=10)
+    sizes = [len(expression) for batch in problem.batches() for _, expression in batch]
+    assert max(sizes) == 10 < len(slides[0])
+    assert min(sizes) < 10
+
+
 def test_a_region_is_a_spot_and_its_nearest(slides: list[Slide]) -> None:
     places = torch.from_numpy(slides[0].centres_um)
     generator = torch.Generator().manual_seed(3)
