@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +37,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         The disk is full; nothing is left behind at ``path``.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
-    partial = path.with_name(f".{path.stem}.{platform.node()}.{os.getpid()}.partial{path.suffix}")
+    partial = partial_of(path)
     try:
         yield partial
         with partial.open("rb") as handle:
@@ -55,13 +54,21 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove partial files of ``path`` whose process was killed; those of other machines are left alone."""
+def partial_of(path: Path) -> Path:
+    """A name beside ``path`` for what this process has not finished; its folder is made.
+
+    What processes of this machine that are no more had begun to write to ``path``, a file or a folder, is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     before, after = f".{path.stem}.{platform.node()}.", f".partial{path.suffix}"
     for found in path.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"):
         pid = found.name[len(before) : len(found.name) - len(after)]
         if pid.isdecimal() and not _is_alive(int(pid)):
-            found.unlink(missing_ok=True)
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found, ignore_errors=True)
+            else:
+                found.unlink(missing_ok=True)
+    return path.with_name(f"{before}{os.getpid()}{after}")
 
 
 def _is_alive(pid: int) -> bool:

@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 
 from stflow.errors import IntegrityError, ResourceError
-from stflow.io import atomic_path, is_disk_full, open_h5, read_json, sha256_array, sha256_json, write_json, write_text
+from stflow.io import (
+    atomic_path,
+    is_disk_full,
+    open_h5,
+    partial_of,
+    read_json,
+    sha256_array,
+    sha256_json,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_partial(tmp_path: Path) -> None:
@@ -122,4 +132,8 @@ def test_partial_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
         path.touch()
     write_text(out, "whole")
     assert not stale.exists()
+    begun = tmp_path / f".a.{node}.{dead.pid}.partial.zarr"
+    (begun / "images").mkdir(parents=True)
+    assert partial_of(tmp_path / "a.zarr") == tmp_path / f".a.{node}.{os.getpid()}.partial.zarr"
+    assert not begun.exists(), "a folder is removed as a file is"
     assert all(path.exists() for path in kept)

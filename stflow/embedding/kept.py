@@ -17,6 +17,7 @@ from typing import Any
 
 from stflow.embedding.features import Features, read_features, write_features
 from stflow.errors import IntegrityError
+from stflow.io import partial_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Kept:
             self.blocks.unlink(missing_ok=True)
             return
         os.utime(self.file)
-        partial = self.out.with_name(f".{self.out.stem}.{os.getpid()}.partial{self.out.suffix}")
+        partial = partial_of(self.out)
         partial.unlink(missing_ok=True)
         try:
             try:

@@ -9,7 +9,6 @@ Two coordinate systems: ``global`` in level-0 px of the slide, and ``um``.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stflow.errors import ConfigError, ResourceError
-from stflow.io import is_disk_full
+from stflow.io import is_disk_full, partial_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,8 +94,7 @@ def to_spatialdata(adata: AnnData) -> SpatialData:
 def _atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder's name beside ``path``; on success it takes the place of what was there."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = partial_of(path)
     try:
         yield partial
         if path.exists():

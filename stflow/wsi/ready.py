@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5
+from stflow.io import open_h5, partial_of
 
 if TYPE_CHECKING:
     from stflow.wsi.tiles import Spots
@@ -40,8 +40,7 @@ def link_ready_tiles(source: Path, spots: Spots, out: Path, tile_px: int) -> Non
         require_tiles(handle, source, tile_px)
         names = barcodes(handle)
     require_known(names, spots, source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.stem}.{os.getpid()}.partial{out.suffix}")
+    partial = partial_of(out)
     partial.unlink(missing_ok=True)
     partial.symlink_to(os.path.relpath(source.resolve(), out.parent.resolve()))
     partial.replace(out)
