@@ -110,6 +110,35 @@ def test_the_same_bytes_and_a_gpu_for_each_job(tmp_path: Path) -> None:
     )
 
 
+SUBMIT = """#!/bin/sh
+# As a cluster's own would be: jobs with GPUs to one partition, the others to another.
+gpus=$1; shift
+if [ "$gpus" -gt 0 ]; then exec sbatch --parsable --partition=gpu --gpus="$gpus" "$@"; fi
+exec sbatch --parsable --partition=cpu "$@"
+"""
+
+
+@pytest.mark.usefixtures("slurm")
+def test_any_submit_command(tmp_path: Path) -> None:
+    """The generic profile, with `sbatch` behind a script as the command: one target, from slides to its scores."""
+    here, there = (copy_of_the_project(tmp_path / name) for name in ("here", "there"))
+    target = "results/metrics/demo_stimage/DEMO_Breast/classical/mlp/default/paper.parquet"
+    words = (target, "--configfile", "part.yaml")
+    assert snakemake(here, *words, "--cores", "2").wait() == 0, said(here)[-3000:]
+    (there / "submit.sh").write_text(SUBMIT)
+    ask = "--mem={resources.mem_mb} --time={resources.runtime} --cpus-per-task={threads} --output=slurm-%j.out"
+    generic = ("--workflow-profile", "workflow/profiles/generic", "--latency-wait", "10")
+    generic += ("--cluster-generic-submit-cmd", f"sh submit.sh {{resources.gpu}} {ask}")
+    generic += ("--cluster-generic-cancel-cmd", "scancel")
+    record = there / "leases.jsonl"
+    leases = {"STFLOW_LEASE_RECORD": str(record), "STFLOW_LEASES": str(tmp_path / "leases")}
+    assert snakemake(there, *words, *generic, **leases).wait() == 0, said(there)[-5000:]
+    assert (there / target).is_file()
+    assert made(here) == made(there)
+    assert {json.loads(line)["gpu"] for line in record.read_text().splitlines()} <= {"0", "1"}
+    assert len(list(there.glob("slurm-*.out"))) > 10, "every job was submitted"
+
+
 def small(folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start the workflow of seconds on the cluster."""
     folder.mkdir()
