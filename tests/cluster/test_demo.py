@@ -48,7 +48,7 @@ def digest(path: Path) -> str:
 def made(folder: Path) -> dict[str, str]:
     """Name -> hash of all that is compared."""
     results = folder / "results" / "demo"
-    paths = sorted({path for kind in MADE for path in results.glob(kind)})
+    paths = sorted({path for kind in MADE for path in results.glob(kind) if path.parent.name != ".kept"})
     return {str(path.relative_to(results)): digest(path) for path in paths if not path.stem.startswith(TIMED)}
 
 
@@ -93,7 +93,7 @@ def test_the_whole_demo_gives_the_same_bytes(tmp_path: Path) -> None:
     here, eight, there = (tmp_path / name for name in ("here", "eight", "slurm"))
     print(f"here: {run(here, '--cores', '2'):.0f} s", flush=True)
     expected = made(here)
-    assert len(expected) > 400
+    assert len(expected) > 250
 
     named = {"STFLOW_LEASE_RECORD": str(eight.with_suffix(".jsonl")), "STFLOW_LEASES": str(tmp_path / "leases8")}
     seconds = run(eight, "--cores", "16", "--resources", "gpu=8", CUDA_VISIBLE_DEVICES="0,1,2,3,4,5,6,7", **named)
