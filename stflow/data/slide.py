@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from stflow.data.sparse_check import read_csc
 from stflow.data.tile_images import TileImages
 from stflow.errors import GeneError, IntegrityError
 from stflow.h5 import write_anndata
@@ -169,8 +170,7 @@ def read_slide(path: Path, features: Mapping[str, Path] | None = None, tiles: Pa
         barcodes = _strings(handle["obs"][handle["obs"].attrs["_index"]])
         genes = tuple(_strings(handle["var"][handle["var"].attrs["_index"]]))
         shape = (len(barcodes), len(genes))
-        x = handle["X"]
-        counts = sparse.csc_matrix((x["data"][:], x["indices"][:], x["indptr"][:]), shape=shape)
+        counts = read_csc(handle["X"], path, shape)
         slide = Slide(
             name=str(meta["slide"].asstr()[()]),
             patient=str(meta["patient"].asstr()[()]),
