@@ -138,13 +138,36 @@ def read_json(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     IntegrityError
-        The file is not JSON, as after a cut-off write by another program, or not UTF-8.
+        The file is no JSON object, as after a cut-off write by another program, or not UTF-8.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or brackets without end
         raise IntegrityError(f"{path} is not valid JSON ({error}). Delete it and run again.") from error
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{path} is not a JSON object but a {type(value).__name__}. Delete it and run again.")
+    return value
+
+
+#: What h5py, numpy and plain Python raise where a file holds something else than it should.
+_MISREAD = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError)
+
+
+@contextmanager
+def reading(path: Path | str, remedy: str = "Delete it and run again.") -> Iterator[None]:
+    """For the lines that take a file's content apart, and no others: what they trip over is the file's fault.
+
+    Raises
+    ------
+    IntegrityError
+        The file lacks something, or holds it in another form. It names the file, what was raised, and ``remedy``.
+    """
+    try:
+        yield
+    except _MISREAD as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise IntegrityError(f"{path} cannot be read as what it should be ({reason}). {remedy}") from error
 
 
 @contextmanager
@@ -168,7 +191,8 @@ def open_h5(path: Path | str) -> Iterator[Any]:
             f"{path} is not a whole HDF5 file ({error}). It was cut short: delete it and run again."
         ) from error
     with handle:
-        refuse_outside(handle, path)
+        with reading(path, "It was cut short or changed: delete it and run again."):
+            refuse_outside(handle, path)
         yield handle
 
 

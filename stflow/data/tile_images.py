@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class TileImages:
         IntegrityError
             The file is cut short, or is not a tiles file.
         """
-        with open_h5(path) as handle:
+        with open_h5(path) as handle, reading(path, "Make it again."):
             missing = [key for key in ("img", "barcode") if key not in handle]
             if missing:
                 raise IntegrityError(f"{path} lacks {', '.join(missing)}: it is not a tiles file. Make it again.")
@@ -63,7 +63,7 @@ class TileImages:
         """(M, px, px, 3) uint8 tiles of the spots ``index`` ((M,) integers, in any order), or of all."""
         rows = self.rows if index is None else self.rows[index]
         wanted, back = np.unique(rows, return_inverse=True)
-        with open_h5(self.path) as handle:
+        with open_h5(self.path) as handle, reading(self.path, "Make it again."):
             img = handle["img"]
             if len(wanted) and wanted[-1] - wanted[0] + 1 == len(wanted):
                 tiles = img[wanted[0] : wanted[-1] + 1]

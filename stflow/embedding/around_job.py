@@ -22,7 +22,7 @@ from stflow.embedding.made_from import require_finite
 from stflow.embedding.tile_job import TileJob
 from stflow.encoders.around import CENTRE, N_CELLS, corners_around
 from stflow.errors import IntegrityError
-from stflow.io import open_h5, sha256_array
+from stflow.io import open_h5, reading, sha256_array
 from stflow.wsi.slide_image import UnreadableRegion, open_slide
 from stflow.wsi.tile_store import tiles_digest
 from stflow.wsi.tissue import tissue_share
@@ -59,7 +59,7 @@ class Patches:
         IntegrityError
             The tiles file does not say how its tiles were cut.
         """
-        with open_h5(tiles) as handle:
+        with open_h5(tiles) as handle, reading(tiles):
             _require_cut(handle, tiles)
             coords, side = handle["coords"][:].astype(np.int64), int(handle["coords"].attrs["patch_size_src"])
             mask, downsample = handle["mask"][:].astype(bool), float(handle["mask"].attrs["downsample"])
@@ -94,7 +94,7 @@ class AroundJob(TileJob):
 
     def identity(self, tiles: Path) -> dict[str, Any]:
         """With a hash of the image and of what is tissue in it."""
-        with open_h5(tiles) as handle:
+        with open_h5(tiles) as handle, reading(tiles):
             _require_cut(handle, tiles)
             image = np.array([str(handle.attrs["image_sha256"])], dtype=object)
             source = sha256_array(image, handle["mask"][:], np.array([float(handle.attrs["min_tissue"])]))

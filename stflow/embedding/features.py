@@ -22,7 +22,7 @@ import numpy as np
 from stflow.encoders.around import n_absent
 from stflow.errors import IntegrityError
 from stflow.h5 import create_h5
-from stflow.io import SCHEMA_VERSION, open_h5, sha256_array
+from stflow.io import SCHEMA_VERSION, open_h5, reading, sha256_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def read_features(path: Path) -> Features:
     IntegrityError
         Cut short, or its count or hash is not the one promised.
     """
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path, "Delete it and run `embed` again."):
         missing = [key for key in ("features", "barcodes", "coords", "centres") if key not in handle]
         if missing or "n_expected" not in handle.attrs:
             raise IntegrityError(f"{path} lacks {', '.join(missing) or 'n_expected'}: delete it and run `embed` again.")

@@ -11,7 +11,7 @@ import numpy as np
 from stflow.data.slide import Slide, read_slide
 from stflow.data.splits import Fold, Manifest
 from stflow.errors import GeneError, SplitError
-from stflow.io import read_json, sha256_array
+from stflow.io import read_json, reading, sha256_array
 from stflow.layout import TILES, Layout, Run
 from stflow.models.base import Task
 
@@ -47,10 +47,12 @@ class Inputs:
         group = parsed.group
         fold = Manifest.read(manifest, by_slide=by_slide).fold(group.dataset, group.protocol, parsed.fold)
         path = layout.genes(group.benchmark, group.dataset, group.protocol)
-        genes = read_json(path)["folds"].get(str(parsed.fold))
+        values = read_json(path)
+        with reading(path, "Run the genes stage again."):
+            genes = tuple(map(str, values["folds"].get(str(parsed.fold), ())))
         if not genes:
             raise GeneError(f"{path} lists no genes for fold {parsed.fold}. Run the genes stage again.")
-        return cls(layout, parsed, fold, Task(tuple(genes), group.encoder, parsed.names))
+        return cls(layout, parsed, fold, Task(genes, group.encoder, parsed.names))
 
     def read(self, slides: Sequence[str], *, tiles: bool = False) -> list[Slide]:
         """The named slides with the run's features, and with their tiles where these are asked for."""

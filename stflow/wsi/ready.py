@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 
 if TYPE_CHECKING:
     from stflow.wsi.tiles import Spots
@@ -36,7 +36,7 @@ def link_ready_tiles(source: Path, spots: Spots, out: Path, tile_px: int) -> Non
     IntegrityError
         Cut short, of another form, or with barcodes that the counts lack.
     """
-    with open_h5(source) as handle:
+    with open_h5(source) as handle, reading(source, _REMEDY):
         require_tiles(handle, source, tile_px)
         names = barcodes(handle)
     require_known(names, spots, source)

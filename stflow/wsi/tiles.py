@@ -29,7 +29,7 @@ import numpy as np
 
 from stflow.errors import DataError, IntegrityError
 from stflow.h5 import create_h5
-from stflow.io import SCHEMA_VERSION, open_h5, sha256_file
+from stflow.io import SCHEMA_VERSION, open_h5, reading, sha256_file
 from stflow.wsi.scale import require_mpp
 from stflow.wsi.slide_image import SlideImage, UnreadableRegion, open_slide
 from stflow.wsi.tile_store import TileStore
@@ -62,7 +62,7 @@ class Spots:
     @classmethod
     def read(cls, path: Path) -> Spots:
         """Read a slide file without its counts."""
-        with open_h5(path) as handle:
+        with open_h5(path) as handle, reading(path):
             meta = handle["uns/stflow"]
             return cls(
                 name=str(meta["slide"].asstr()[()]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import DataError
-from stflow.io import atomic_path, open_h5
+from stflow.io import atomic_path, open_h5, reading
 from stflow.wsi.ready import tile_centres
 
 _OUTLINE, _SPOT, _DAMAGED = (0, 130, 60), (20, 60, 220), (220, 20, 20)
@@ -32,7 +32,7 @@ def make_tissue_picture(tiles: Path, png: Path) -> None:
     from PIL import Image, ImageDraw
     from scipy import ndimage
 
-    with open_h5(tiles) as handle:
+    with open_h5(tiles) as handle, reading(tiles):
         if "mask" not in handle or "thumbnail" not in handle:
             raise DataError(
                 f"{tiles} has no tissue mask: its patches were cut elsewhere. Only slides cut here have one."

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from stflow.data.formats.base import Counts, SlideFormat
 from stflow.data.formats.h5ad import read_h5ad_counts
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.wsi.scale import Scale, require_mpp
 
 
@@ -57,7 +57,7 @@ class HestBench(SlideFormat):
 
     def _of_patches(self, path: Path, slide: str) -> tuple[Scale, int]:
         """The scale that the patches tell, and how many there are."""
-        with open_h5(path) as handle:
+        with open_h5(path) as handle, reading(path, "Fetch it again."):
             found = [handle[key].attrs["pixel_size"] for key in ("coords", "img") if _has(handle, key)]
             count = len(handle["img"]) if "img" in handle else 0
         mpp = float(found[0]) if found else self.given_mpp

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import DataError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.layout import Layout
 
 #: Diameter of a Visium spot, for a slide whose file does not tell its own.
@@ -68,13 +68,13 @@ def read_canvas(tiles: Path, slide: str, centres_px: np.ndarray, image: Path | N
         A file that is missing or cut short.
     """
     picture, downsample, spot_um = None, 1.0, VISIUM_SPOT_UM
-    with open_h5(tiles) as handle:
+    with open_h5(tiles) as handle, reading(tiles):
         mpp = handle.attrs.get("mpp", handle["img"].attrs.get("pixel_size"))
         if "thumbnail" in handle:
             picture, downsample = handle["thumbnail"][:], float(handle["thumbnail"].attrs["downsample"])
     slide_file = Layout(tiles.absolute().parents[2]).slide(tiles.absolute().parent.name, slide)
     if slide_file.is_file():
-        with open_h5(slide_file) as handle:
+        with open_h5(slide_file) as handle, reading(slide_file):
             meta = handle["uns/stflow"]
             mpp, spot_um = float(meta["mpp"][()]), float(meta["spot_diameter_um"][()])
     if mpp is None:
