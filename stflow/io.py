@@ -196,6 +196,31 @@ def open_h5(path: Path | str) -> Iterator[Any]:
         yield handle
 
 
+def numbers(dataset: Any, shape: tuple[int | None, ...], kinds: str = "fiu") -> np.ndarray:
+    """All of an HDF5 dataset of real numbers; inside of `reading`.
+
+    Parameters
+    ----------
+    dataset
+        Open dataset.
+    shape
+        Shape it must have, None where any size will do.
+    kinds
+        NumPy's letters of the kinds of number that will do.
+
+    Raises
+    ------
+    ValueError
+        It is of another shape or type.
+    """
+    fits = len(dataset.shape) == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, dataset.shape, strict=True)
+    )
+    if not fits or dataset.dtype.kind not in kinds:
+        raise ValueError(f"{dataset.name.lstrip('/')} is {dataset.shape} {dataset.dtype}")
+    return dataset[:]
+
+
 #: Declared bytes that are always read, and how much deflate can make of a byte at most.
 _SMALL_BYTES, _MOST_DEFLATED = 1 << 30, 1100
 

@@ -22,7 +22,7 @@ from stflow.data.sparse_check import read_csc
 from stflow.data.tile_images import TileImages
 from stflow.errors import GeneError, IntegrityError
 from stflow.h5 import write_anndata
-from stflow.io import SCHEMA_VERSION, open_h5, reading
+from stflow.io import SCHEMA_VERSION, numbers, open_h5, reading
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -175,14 +175,14 @@ def read_slide(path: Path, features: Mapping[str, Path] | None = None, tiles: Pa
             name=str(meta["slide"].asstr()[()]),
             patient=str(meta["patient"].asstr()[()]),
             barcodes=barcodes,
-            centres_px=handle["obsm/spatial"][:].astype(np.float64),
+            centres_px=numbers(handle["obsm/spatial"], (None, 2)).astype(np.float64),
             mpp=float(meta["mpp"][()]),
             genes=genes,
             counts=counts,
             features={},
         )
         expected = int(meta["n_spots"][()])
-    if not len(slide) == len(slide.centres_px) == expected or slide.centres_px.shape[1:] != (2,):
+    if not len(slide) == len(slide.centres_px) == expected:
         raise IntegrityError(
             f"{path} holds {len(slide)} spots and centres {slide.centres_px.shape}, {expected} spots were written. "
             "Delete it and run again."

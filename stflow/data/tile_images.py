@@ -48,6 +48,8 @@ class TileImages:
             names = np.asarray(handle["barcode"].asstr()[:].ravel(), dtype=object)
             recorded = str(handle.attrs.get("img_sha256", ""))
             shape = handle["img"].shape
+            if len(shape) != 4 or handle["img"].dtype != np.uint8:
+                raise IntegrityError(f"{path}: img is {shape} {handle['img'].dtype}, not tiles. Make it again.")
         if len(names) != shape[0]:
             raise IntegrityError(f"{path} holds {shape[0]} tiles and {len(names)} barcodes. Make it again.")
         return cls(Path(path), np.arange(len(names)), names, recorded or f"{Path(path).stat().st_size} {shape}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from stflow.errors import IntegrityError
 from stflow.evaluation.ensemble import LAYERS
-from stflow.io import open_h5, reading
+from stflow.io import numbers, open_h5, reading
 from stflow.layout import Run
 
 
@@ -79,13 +79,13 @@ def read_predictions(path: Path) -> Predictions:
             run=Run.parse(_text(meta, "run")),
             genes=tuple(_column(handle["var"], str(handle["var"].attrs["_index"]))),
             slide=_column(handle["obs"], "slide"),
-            measured=_numbers(handle["layers/measured"]),
-            predicted=_numbers(handle["X"]),
-            centres_px=_numbers(handle["obsm/spatial"]),
+            measured=numbers(handle["layers/measured"], (None, None)),
+            predicted=numbers(handle["X"], (None, None)),
+            centres_px=numbers(handle["obsm/spatial"], (None, 2)),
             status=_text(meta, "status", "ok"),
             reason=_text(meta, "reason", ""),
             interval=float(meta["interval"][()]) if sampled else None,
-            layers={name: _numbers(handle[f"layers/{name}"]) for name in LAYERS} if sampled else {},
+            layers={name: numbers(handle[f"layers/{name}"], (None, None)) for name in LAYERS} if sampled else {},
         )
         expected = int(meta["n_spots"][()])
     shape = (expected, len(found.genes))
@@ -103,13 +103,6 @@ def read_predictions(path: Path) -> Predictions:
                 f"run is marked ok. Look at the run's training log; {again[0].lower()}{again[1:]}"
             )
     return found
-
-
-def _numbers(dataset: Any) -> np.ndarray:
-    """A table of real numbers."""
-    if dataset.dtype.kind not in "fiu":
-        raise ValueError(f"{dataset.name} is {dataset.dtype}, not numbers")
-    return dataset[:]
 
 
 def _text(group: Any, key: str, default: str | None = None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5, reading
+from stflow.io import numbers, open_h5, reading
 from stflow.layout import Run
 
 
@@ -61,10 +61,10 @@ def read_refinement(path: Path) -> Refinement:
             run=Run.parse(str(facts["run"])),
             slide=str(facts["slide"]),
             genes=tuple(handle["genes"].asstr()[:]),
-            times=handle["times"][:],
-            guesses=handle["guesses"][:],
-            measured=handle["measured"][:],
-            centres_px=handle["centres"][:],
+            times=numbers(handle["times"], (None,)),
+            guesses=numbers(handle["guesses"], (None, None, None)),
+            measured=numbers(handle["measured"], (None, None)),
+            centres_px=numbers(handle["centres"], (None, 2)),
             status=str(facts["status"]),
             reason=str(facts["reason"]),
         )

@@ -10,6 +10,7 @@ import numpy as np
 from stflow.errors import DataError
 from stflow.io import open_h5, reading
 from stflow.layout import Layout
+from stflow.wsi.ready import thumbnail_of, tile_centres
 
 #: Longest side of a picture that is made here, px; those of tiles files are about as large.
 LONGEST_PX = 1000
@@ -68,10 +69,8 @@ def read_picture(results: Path, benchmark: str, slide: str, image: Path | None =
     path = Layout(results).tiles(benchmark, slide)
     with open_h5(path) as handle, reading(path):
         if "thumbnail" in handle:
-            return Picture(handle["thumbnail"][:], float(handle["thumbnail"].attrs["downsample"]), "thumbnail")
+            return Picture(*thumbnail_of(handle), "thumbnail")
         if image is None:
-            from stflow.wsi.ready import tile_centres
-
             if not ("img" in handle and "coords" in handle and len(handle["img"])):
                 raise DataError(f"{path} holds neither a picture nor tiles. Make it again with `stflow tile`.")
             corners, centres = handle["coords"][:], tile_centres(handle)

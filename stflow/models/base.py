@@ -202,8 +202,9 @@ class Method(ABC):
             raise IntegrityError(f"{path} holds no model, as training failed: {metadata['failed']}")
         try:
             genes, names = (tuple(_list(metadata[name])) for name in ("genes", "names"))
+            task = Task(genes, _text(metadata["encoder"]), names)
             cls.Settings.model_validate(metadata["settings"])
-            method = cls(cls.resampled(metadata["settings"], sampling or {}), Task(genes, metadata["encoder"], names))
+            method = cls(cls.resampled(metadata["settings"], sampling or {}), task)
             method.load_state(state)
         except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             if is_out_of_memory(error):
@@ -239,6 +240,12 @@ def _list(values: object) -> list:
     if not isinstance(values, list):
         raise TypeError(f"{values!r} is no list")
     return values
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def parse_settings(settings: str) -> dict[str, object]:

@@ -87,7 +87,7 @@ def predict_run(
     if not reason:
         try:
             where = resolve(device) if cls.needs_gpu else "cpu"
-            method = cls.load(inputs.layout.model(trained), sampling)
+            method = inputs.load_model(cls, trained, sampling)
             arrays = _predict(method, slides, inputs.run.seed, samples, interval, where)
         except (RunFailed, MemoryError, RuntimeError) as error:
             if not isinstance(error, RunFailed) and not is_out_of_memory(error):

@@ -59,6 +59,8 @@ def read_h5ad_counts(path: Path, slide: str, scale: Scale) -> Counts:
 def _centres_px(spatial: Any, path: Path) -> np.ndarray:
     """(N, 2) float64 spot centres, level-0 px."""
     try:
+        if np.iscomplexobj(spatial):
+            raise TypeError("complex numbers")
         return np.asarray(spatial, dtype=np.float64)[:, :2]
     except (TypeError, ValueError, IndexError) as error:
         raise IntegrityError(

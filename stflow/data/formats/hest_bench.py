@@ -58,9 +58,9 @@ class HestBench(SlideFormat):
     def _of_patches(self, path: Path, slide: str) -> tuple[Scale, int]:
         """The scale that the patches tell, and how many there are."""
         with open_h5(path) as handle, reading(path, "Fetch it again."):
-            found = [handle[key].attrs["pixel_size"] for key in ("coords", "img") if _has(handle, key)]
+            found = [float(handle[key].attrs["pixel_size"]) for key in ("coords", "img") if _has(handle, key)]
             count = len(handle["img"]) if "img" in handle else 0
-        mpp = float(found[0]) if found else self.given_mpp
+        mpp = found[0] if found else self.given_mpp
         where = f"slide {slide} ({path}, attribute pixel_size)"
         return Scale(require_mpp(mpp, where), "attribute pixel_size" if found else "the configuration"), count
 
