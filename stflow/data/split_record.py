@@ -13,10 +13,10 @@ one row with the role ``none`` and the reason.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stflow.csv_text import csv_text
 from stflow.data.splits import COLUMNS, Fold, Manifest
 from stflow.io import write_text
 
@@ -38,9 +38,7 @@ def record_splits(
 
 def splits_csv(splits: Manifest, datasets: Sequence[str], protocols: Sequence[str]) -> str:
     """Text of the record of some datasets and protocols of a split manifest."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, RECORD_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows: list[dict[str, object]] = []
     for dataset in datasets:
         for protocol in protocols:
             of_all = {"dataset": dataset, "protocol": protocol}
@@ -48,10 +46,10 @@ def splits_csv(splits: Manifest, datasets: Sequence[str], protocols: Sequence[st
                 fold = splits.fold(dataset, protocol, index)
                 for role, slide in _roles(fold):
                     row = {"slide": slide, "patient": splits.patient(dataset, slide), "role": role}
-                    writer.writerow(of_all | row | {"fold": index, "select_by": fold.select_by})
+                    rows.append(of_all | row | {"fold": index, "select_by": fold.select_by})
             if reason := splits.reason(dataset, protocol):
-                writer.writerow(of_all | {"role": "none", "reason": reason})
-    return text.getvalue()
+                rows.append(of_all | {"role": "none", "reason": reason})
+    return csv_text(RECORD_COLUMNS, rows)
 
 
 def _roles(fold: Fold) -> list[tuple[str, str]]:
