@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import hashlib
@@ -150,8 +151,8 @@ def read_json(path: Path | str) -> dict[str, Any]:
     return value
 
 
-#: What h5py, numpy and plain Python raise where a file holds something else than it should.
-_MISREAD = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError)
+#: What h5py, numpy, csv and plain Python raise where a file holds something else than it should.
+_MISREAD = (csv.Error, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError)
 
 
 @contextmanager
@@ -223,6 +224,8 @@ def numbers(dataset: Any, shape: tuple[int | None, ...], kinds: str = "fiu") -> 
 
 #: Declared bytes that are always read, and how much deflate can make of a byte at most.
 _SMALL_BYTES, _MOST_DEFLATED = 1 << 30, 1100
+#: Groups in groups: AnnData needs a handful, and each more makes all below it slower to reach.
+_DEEPEST = 50
 
 
 def refuse_outside(handle: Any, path: Path) -> None:
@@ -231,15 +234,23 @@ def refuse_outside(handle: Any, path: Path) -> None:
     Raises
     ------
     IntegrityError
-        External links, external or virtual storage, or a dataset whose declared size is beyond what compression gives
-        (reading it would fill the memory); nothing of it has been read.
+        External links, external or virtual storage, groups in groups without end, or a dataset whose declared size is
+        beyond what compression gives (reading it would fill the memory); nothing of it has been read.
     """
     import h5py
 
     size = path.stat().st_size
 
     links: list[tuple[str, Any]] = []
-    handle.visititems_links(lambda name, link: links.append((name, link)))
+
+    def note(name: str, link: Any) -> str | None:
+        links.append((name, link))
+        return name if name.count("/") >= _DEEPEST else None  # ends the visit
+
+    if deep := handle.visititems_links(note):
+        raise IntegrityError(
+            f"{path}: {deep[:40]}... lies in {_DEEPEST} groups or more: refused. Fetch the file again."
+        )
     for name, link in links:
         if isinstance(link, h5py.ExternalLink):
             raise IntegrityError(f"{path}: {name} leads to another file: refused. Fetch the file again from its page.")

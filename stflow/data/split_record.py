@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stflow.csv_text import csv_text
 from stflow.data.splits import COLUMNS, Fold, Manifest
-from stflow.io import write_text
+from stflow.io import reading, write_text
 
 RECORD_COLUMNS = (*COLUMNS, "select_by", "reason")
 
@@ -63,7 +63,7 @@ def reasons_in(records: Iterable[Path]) -> dict[tuple[str, str, str], str]:
     """(benchmark, dataset, protocol) -> why it has no folds, of some records; the benchmark is the file's name."""
     found = {}
     for path in map(Path, records):
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8") as handle, reading(path, "Run `splits` again."):
             for row in csv.DictReader(handle):
                 if row["role"] == "none":
                     found[path.stem, row["dataset"], row["protocol"]] = row["reason"]

@@ -240,6 +240,8 @@ def lock_files(item: Wanted) -> Lock:
     """
     from huggingface_hub import HfApi
 
+    if problems := [problem for file in item.files if (problem := file_problem(file))]:
+        raise DataError(f"{item.repository}: {problems[0]}. Correct the split manifest or the request.")
     item.root.mkdir(parents=True, exist_ok=True)
     with (item.root / f"{NAME}.flock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
