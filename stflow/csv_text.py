@@ -22,8 +22,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, quote
         A row with a column that is not among ``columns``.
     """
     text = io.StringIO()
-    quoting = csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n", quoting=quoting)
+    writer = csv.DictWriter(
+        text,
+        list(columns),
+        restval="",
+        lineterminator="\n",
+        quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL,
+    )
     writer.writerow({name: plain_cell(name) for name in columns})
     for row in rows:
         writer.writerow({name: plain_cell(value) if isinstance(value, str) else value for name, value in row.items()})

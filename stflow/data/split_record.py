@@ -13,7 +13,7 @@ one row with the role ``none`` and the reason.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stflow.csv_text import csv_text
@@ -38,7 +38,7 @@ def record_splits(
 
 def splits_csv(splits: Manifest, datasets: Sequence[str], protocols: Sequence[str]) -> str:
     """Text of the record of some datasets and protocols of a split manifest."""
-    rows: list[dict[str, object]] = []
+    rows: list[Mapping[str, object]] = []
     for dataset in datasets:
         for protocol in protocols:
             of_all = {"dataset": dataset, "protocol": protocol}
