@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from stflow.csv_text import csv_text
 
 
 def save(out: Path, rows: Sequence[Mapping[str, Any]], text: str) -> None:
@@ -18,7 +19,4 @@ def save(out: Path, rows: Sequence[Mapping[str, Any]], text: str) -> None:
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows of the same keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    path.write_text(csv_text(list(rows[0]), rows), encoding="utf-8", newline="")

@@ -1,4 +1,4 @@
-"""HDF5 files that are whole or absent, on a full disk too.
+"""HDF5 files that are whole or absent, on a full disk too; AnnData files written so, and read with suspicion.
 
 When a write fails, the HDF5 library cannot close its file and often takes the process down with it. So HDF5 is given
 a file that never fails: the first error is kept, further writes are dropped, and the error is raised once the file is
@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stflow.errors import ResourceError
-from stflow.io import atomic_path
+from stflow.data.sparse_check import require_sparse_matrices
+from stflow.errors import IntegrityError, ResourceError
+from stflow.io import atomic_path, open_h5
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -127,3 +128,31 @@ def write_anndata(path: Path | str, adata: AnnData) -> None:
 
     with create_h5(path) as handle:
         write_elem(handle, "/", adata)
+
+
+def read_anndata(path: Path | str) -> AnnData:
+    """Read an h5ad, once it is known to hold what can be read without harm.
+
+    Raises
+    ------
+    IntegrityError
+        The file is missing, cut short, no AnnData, or made to harm: see `stflow.io.open_h5` and
+        `stflow.data.sparse_check.require_sparse_matrices`.
+    """
+    import anndata
+
+    path = Path(path)
+    with open_h5(path) as handle:
+        require_sparse_matrices(handle, path)
+    try:
+        return anndata.read_h5ad(path)
+    except MemoryError:
+        raise
+    except UnicodeDecodeError as error:
+        raise IntegrityError(f"{path} holds names that are not UTF-8 ({error}). Write it again as UTF-8.") from error
+    except Exception as error:  # anndata lets out whatever pandas, h5py or its own private classes raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise IntegrityError(
+            f"{path} is not a whole AnnData file ({reason}): it was cut short, or written by another program. Fetch or "
+            "make it again."
+        ) from error

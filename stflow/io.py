@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import hashlib
@@ -145,13 +146,36 @@ def read_json(path: Path | str) -> dict[str, Any]:
     Raises
     ------
     IntegrityError
-        The file is not JSON, as after a cut-off write by another program, or not UTF-8.
+        The file is no JSON object, as after a cut-off write by another program, or not UTF-8.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, or brackets without end
         raise IntegrityError(f"{path} is not valid JSON ({error}). Delete it and run again.") from error
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{path} is not a JSON object but a {type(value).__name__}. Delete it and run again.")
+    return value
+
+
+#: What h5py, numpy, csv and plain Python raise where a file holds something else than it should.
+_MISREAD = (csv.Error, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError)
+
+
+@contextmanager
+def reading(path: Path | str, remedy: str = "Delete it and run again.") -> Iterator[None]:
+    """For the lines that take a file's content apart, and no others: what they trip over is the file's fault.
+
+    Raises
+    ------
+    IntegrityError
+        The file lacks something, or holds it in another form. It names the file, what was raised, and ``remedy``.
+    """
+    try:
+        yield
+    except _MISREAD as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise IntegrityError(f"{path} cannot be read as what it should be ({reason}). {remedy}") from error
 
 
 @contextmanager
@@ -175,12 +199,40 @@ def open_h5(path: Path | str) -> Iterator[Any]:
             f"{path} is not a whole HDF5 file ({error}). It was cut short: delete it and run again."
         ) from error
     with handle:
-        refuse_outside(handle, path)
+        with reading(path, "It was cut short or changed: delete it and run again."):
+            refuse_outside(handle, path)
         yield handle
+
+
+def numbers(dataset: Any, shape: tuple[int | None, ...], kinds: str = "fiu") -> np.ndarray:
+    """All of an HDF5 dataset of real numbers; inside of `reading`.
+
+    Parameters
+    ----------
+    dataset
+        Open dataset.
+    shape
+        Shape it must have, None where any size will do.
+    kinds
+        NumPy's letters of the kinds of number that will do.
+
+    Raises
+    ------
+    ValueError
+        It is of another shape or type.
+    """
+    fits = len(dataset.shape) == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, dataset.shape, strict=True)
+    )
+    if not fits or dataset.dtype.kind not in kinds:
+        raise ValueError(f"{dataset.name.lstrip('/')} is {dataset.shape} {dataset.dtype}")
+    return dataset[:]
 
 
 #: Declared bytes that are always read, and how much deflate can make of a byte at most.
 _SMALL_BYTES, _MOST_DEFLATED = 1 << 30, 1100
+#: Groups in groups: AnnData needs a handful, and each more makes all below it slower to reach.
+_DEEPEST = 50
 
 
 def refuse_outside(handle: Any, path: Path) -> None:
@@ -189,15 +241,23 @@ def refuse_outside(handle: Any, path: Path) -> None:
     Raises
     ------
     IntegrityError
-        External links, external or virtual storage, or a dataset whose declared size is beyond what compression gives
-        (reading it would fill the memory); nothing of it has been read.
+        External links, external or virtual storage, groups in groups without end, or a dataset whose declared size is
+        beyond what compression gives (reading it would fill the memory); nothing of it has been read.
     """
     import h5py
 
     size = path.stat().st_size
 
     links: list[tuple[str, Any]] = []
-    handle.visititems_links(lambda name, link: links.append((name, link)))
+
+    def note(name: str, link: Any) -> str | None:
+        links.append((name, link))
+        return name if name.count("/") >= _DEEPEST else None  # ends the visit
+
+    if deep := handle.visititems_links(note):
+        raise IntegrityError(
+            f"{path}: {deep[:40]}... lies in {_DEEPEST} groups or more: refused. Fetch the file again."
+        )
     for name, link in links:
         if isinstance(link, h5py.ExternalLink):
             raise IntegrityError(f"{path}: {name} leads to another file: refused. Fetch the file again from its page.")

@@ -28,6 +28,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stflow.names import name_problem
+
 #: Stands in an encoder's place where a method reads no features, but at most the tiles themselves.
 TILES = "tiles"
 
@@ -52,6 +54,8 @@ class Group:
         parts = text.strip("/").split("/")
         if len(parts) != 6:
             raise ValueError(f"{text!r} is not benchmark/dataset/encoder/method/variant/protocol")
+        if problems := [problem for part in parts if (problem := name_problem(part))]:
+            raise ValueError(problems[0])
         return cls(*parts)
 
     def run(self, fold: int, seed: int) -> Run:

@@ -22,7 +22,7 @@ from typing import Literal
 from stflow.data.hub.lock import Entry, read_lock
 from stflow.data.hub.request import read_request
 from stflow.errors import DataError, IntegrityError
-from stflow.io import SCHEMA_VERSION, open_h5, read_json, sha256_file, write_json
+from stflow.io import SCHEMA_VERSION, open_h5, read_json, reading, sha256_file, write_json
 from stflow.layout import Layout
 
 LEDGER = "hashes.json"
@@ -166,7 +166,7 @@ def own_fault(results: Path, path: Path) -> str:
 def _tiles_fault(path: Path) -> str:
     from stflow.wsi.tile_store import tiles_digest
 
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path):
         recorded = handle.attrs.get("img_sha256")
         if recorded is None:
             return ""

@@ -10,6 +10,7 @@ from stflow.data.formats import FORMATS
 from stflow.data.formats.base import Counts, SlideFormat
 from stflow.data.slide import write_slide
 from stflow.errors import DataError
+from stflow.names import text_problem
 
 
 def make_counts(
@@ -60,8 +61,8 @@ def require_usable(counts: Counts, where: str) -> None:
     Raises
     ------
     DataError
-        No spots or genes; sizes that do not fit; a barcode that occurs twice; a centre or count that is missing,
-        negative or not a whole number.
+        No spots or genes; sizes that do not fit; a barcode that occurs twice; a name with a control character; a centre
+        or count that is missing, negative or not a whole number.
     SlideError
         No plausible um/px.
     """
@@ -86,6 +87,9 @@ def require_usable(counts: Counts, where: str) -> None:
             f"{where}: {n_spots - names.size} barcodes are not unique (first: {twice[0]}). Give each spot a name of "
             "its own."
         )
+    problems = [problem for name in (*counts.barcodes, *counts.genes) if (problem := text_problem(str(name)))]
+    if problems:
+        raise DataError(f"{where}: {len(problems)} barcodes or genes are no names ({problems[0]}). Give them others.")
     unplaced = ~np.isfinite(counts.centres_px).all(axis=1)
     if unplaced.any():
         raise DataError(

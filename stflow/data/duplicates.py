@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from stflow.data.slide import Slide, read_slide
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 
 #: Genes that a spot must show for its number to tell it from other spots.
 TELLING_GENES = 10
@@ -102,7 +102,7 @@ def shared_spots(one: np.ndarray | None, other: np.ndarray | None) -> float:
 
 def tile_places(path: Path) -> np.ndarray:
     """(N,) places of a tiles file's tiles as one number each."""
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path):
         corners = np.asarray(handle["coords"][:], dtype=np.int64)
     return corners[:, 0] * (1 << 32) + corners[:, 1]
 
@@ -118,7 +118,7 @@ def same_picture(one: Path, places: np.ndarray, other: Path, other_places: np.nd
 
 
 def _genes(path: Path) -> frozenset[str]:
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path):
         var = handle["var"]
         return frozenset(var[var.attrs["_index"]].asstr()[:])
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from stflow.data.slide import Slide, read_slide
 from stflow.data.splits import Manifest
 from stflow.data.variable_genes import RECIPES, GeneSums, variable_genes
-from stflow.errors import GeneError, LeakageError
+from stflow.errors import GeneError, IntegrityError, LeakageError
 from stflow.io import SCHEMA_VERSION, read_json, write_json
 from stflow.layout import Layout
 
@@ -161,8 +161,10 @@ def read_gene_list(path: Path) -> list[str]:
         raise GeneError(f"no gene list at {path}. Fetch it, or leave it out to have the genes chosen.")
     form = 'Its form is {"genes": ["GATA3", "ERBB2"]} in a file named .json, else one symbol a line.'
     if path.suffix == ".json":
-        content = read_json(path)
-        genes = content.get("genes") if isinstance(content, dict) else None
+        try:
+            genes = read_json(path).get("genes")
+        except IntegrityError as error:
+            raise GeneError(f"{path} is not a gene list. {form} ({error})") from error
     else:
         try:
             genes = path.read_text(encoding="utf-8").split()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stflow.errors import GeneError
-from stflow.io import SCHEMA_VERSION, read_json, write_json
+from stflow.io import SCHEMA_VERSION, read_json, reading, write_json
 from stflow.layout import Layout
 
 #: Genes of a fold that a message names.
@@ -40,7 +40,9 @@ def check_map_genes(
         Genes that a fold does not predict: all of them, each with its slide and fold.
     """
     path = Layout(Path(results)).genes(benchmark, dataset, protocol)
-    folds = read_json(path)["folds"]
+    values = read_json(path)
+    with reading(path, "Run the genes stage again."):
+        folds = {fold: list(map(str, genes)) for fold, genes in values["folds"].items()}
     problems = []
     for text in wanted:
         fold, slide, gene = text.split("/")

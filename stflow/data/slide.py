@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from stflow.data.sparse_check import read_csc
 from stflow.data.tile_images import TileImages
 from stflow.errors import GeneError, IntegrityError
 from stflow.h5 import write_anndata
-from stflow.io import SCHEMA_VERSION, open_h5
+from stflow.io import SCHEMA_VERSION, numbers, open_h5, reading
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -163,27 +164,29 @@ def read_slide(path: Path, features: Mapping[str, Path] | None = None, tiles: Pa
     IntegrityError
         A file is cut short, or a features or tiles file names barcodes that the counts do not hold.
     """
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path):
         _require(handle, path, ("X/data", "X/indices", "X/indptr", "obsm/spatial", "uns/stflow/n_spots"))
         meta = handle["uns/stflow"]
         barcodes = _strings(handle["obs"][handle["obs"].attrs["_index"]])
         genes = tuple(_strings(handle["var"][handle["var"].attrs["_index"]]))
         shape = (len(barcodes), len(genes))
-        x = handle["X"]
-        counts = sparse.csc_matrix((x["data"][:], x["indices"][:], x["indptr"][:]), shape=shape)
+        counts = read_csc(handle["X"], path, shape)
         slide = Slide(
             name=str(meta["slide"].asstr()[()]),
             patient=str(meta["patient"].asstr()[()]),
             barcodes=barcodes,
-            centres_px=handle["obsm/spatial"][:].astype(np.float64),
+            centres_px=numbers(handle["obsm/spatial"], (None, 2)).astype(np.float64),
             mpp=float(meta["mpp"][()]),
             genes=genes,
             counts=counts,
             features={},
         )
         expected = int(meta["n_spots"][()])
-    if len(slide) != expected:
-        raise IntegrityError(f"{path} holds {len(slide)} spots, {expected} were written. Delete it and run again.")
+    if not len(slide) == len(slide.centres_px) == expected:
+        raise IntegrityError(
+            f"{path} holds {len(slide)} spots and centres {slide.centres_px.shape}, {expected} spots were written. "
+            "Delete it and run again."
+        )
     for encoder, feature_path in (features or {}).items():
         slide = _join(slide, encoder, feature_path)
     return slide if tiles is None else _with_tiles(slide, TileImages.of(tiles))

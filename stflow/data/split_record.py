@@ -13,12 +13,12 @@ one row with the role ``none`` and the reason.
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from stflow.csv_text import csv_text
 from stflow.data.splits import COLUMNS, Fold, Manifest
-from stflow.io import write_text
+from stflow.io import reading, write_text
 
 RECORD_COLUMNS = (*COLUMNS, "select_by", "reason")
 
@@ -38,9 +38,7 @@ def record_splits(
 
 def splits_csv(splits: Manifest, datasets: Sequence[str], protocols: Sequence[str]) -> str:
     """Text of the record of some datasets and protocols of a split manifest."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, RECORD_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    rows: list[Mapping[str, object]] = []
     for dataset in datasets:
         for protocol in protocols:
             of_all = {"dataset": dataset, "protocol": protocol}
@@ -48,10 +46,10 @@ def splits_csv(splits: Manifest, datasets: Sequence[str], protocols: Sequence[st
                 fold = splits.fold(dataset, protocol, index)
                 for role, slide in _roles(fold):
                     row = {"slide": slide, "patient": splits.patient(dataset, slide), "role": role}
-                    writer.writerow(of_all | row | {"fold": index, "select_by": fold.select_by})
+                    rows.append(of_all | row | {"fold": index, "select_by": fold.select_by})
             if reason := splits.reason(dataset, protocol):
-                writer.writerow(of_all | {"role": "none", "reason": reason})
-    return text.getvalue()
+                rows.append(of_all | {"role": "none", "reason": reason})
+    return csv_text(RECORD_COLUMNS, rows)
 
 
 def _roles(fold: Fold) -> list[tuple[str, str]]:
@@ -65,7 +63,7 @@ def reasons_in(records: Iterable[Path]) -> dict[tuple[str, str, str], str]:
     """(benchmark, dataset, protocol) -> why it has no folds, of some records; the benchmark is the file's name."""
     found = {}
     for path in map(Path, records):
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8") as handle, reading(path, "Run `splits` again."):
             for row in csv.DictReader(handle):
                 if row["role"] == "none":
                     found[path.stem, row["dataset"], row["protocol"]] = row["reason"]

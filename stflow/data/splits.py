@@ -35,6 +35,8 @@ from stflow.seeds import numpy_generator
 
 Protocol = Literal["paper", "clean"]
 PROTOCOLS: tuple[Protocol, ...] = ("paper", "clean")
+#: Digits of the highest number of a fold.
+_FOLD_DIGITS = 9
 COLUMNS = ("dataset", "slide", "patient", "protocol", "fold", "role")
 ROLES = ("train", "val", "test", "none")
 #: What a patient begins with where only the study is known.
@@ -212,6 +214,8 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
             ]
     except UnicodeDecodeError as error:
         raise SplitError(f"{path} is not UTF-8 ({error}). Save it as UTF-8.") from error
+    except csv.Error as error:
+        raise SplitError(f"{path} is not a CSV file ({error}). Save it as plain CSV.") from error
 
 
 def _row_problems(row: dict[str, str]) -> list[str]:
@@ -232,7 +236,7 @@ def _row_problems(row: dict[str, str]) -> list[str]:
         if not row["reason"]:
             problems.append("the role none needs words in the column reason")
         return problems
-    if not row["fold"].isdecimal() or str(int(row["fold"])) != row["fold"]:
+    if not row["fold"].isdecimal() or len(row["fold"]) > _FOLD_DIGITS or str(int(row["fold"])) != row["fold"]:
         problems.append(f"fold {row['fold']!r} is not a number from 0")
     if not row["slide"] or not row["patient"]:
         problems.append("no slide or no patient")

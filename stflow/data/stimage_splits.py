@@ -14,12 +14,11 @@ its place. An organ with one study has no clean fold: that its slides are of dif
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from stflow.csv_text import csv_text
 from stflow.data.facts import SlideFacts, slide_facts
 from stflow.data.splits import COLUMNS, STUDY
 from stflow.io import write_text
@@ -107,11 +106,7 @@ def _row(*values: str) -> dict[str, str]:
 
 def manifest_csv() -> str:
     """Text of the split manifest."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, (*COLUMNS, "reason"), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(manifest_rows())
-    return text.getvalue()
+    return csv_text((*COLUMNS, "reason"), manifest_rows())
 
 
 if __name__ == "__main__":

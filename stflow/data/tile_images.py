@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +41,15 @@ class TileImages:
         IntegrityError
             The file is cut short, or is not a tiles file.
         """
-        with open_h5(path) as handle:
+        with open_h5(path) as handle, reading(path, "Make it again."):
             missing = [key for key in ("img", "barcode") if key not in handle]
             if missing:
                 raise IntegrityError(f"{path} lacks {', '.join(missing)}: it is not a tiles file. Make it again.")
             names = np.asarray(handle["barcode"].asstr()[:].ravel(), dtype=object)
             recorded = str(handle.attrs.get("img_sha256", ""))
             shape = handle["img"].shape
+            if len(shape) != 4 or handle["img"].dtype != np.uint8:
+                raise IntegrityError(f"{path}: img is {shape} {handle['img'].dtype}, not tiles. Make it again.")
         if len(names) != shape[0]:
             raise IntegrityError(f"{path} holds {shape[0]} tiles and {len(names)} barcodes. Make it again.")
         return cls(Path(path), np.arange(len(names)), names, recorded or f"{Path(path).stat().st_size} {shape}")
@@ -63,7 +65,7 @@ class TileImages:
         """(M, px, px, 3) uint8 tiles of the spots ``index`` ((M,) integers, in any order), or of all."""
         rows = self.rows if index is None else self.rows[index]
         wanted, back = np.unique(rows, return_inverse=True)
-        with open_h5(self.path) as handle:
+        with open_h5(self.path) as handle, reading(self.path, "Make it again."):
             img = handle["img"]
             if len(wanted) and wanted[-1] - wanted[0] + 1 == len(wanted):
                 tiles = img[wanted[0] : wanted[-1] + 1]

@@ -22,7 +22,8 @@ from stflow.embedding.made_from import require_finite
 from stflow.embedding.tile_job import TileJob
 from stflow.encoders.around import CENTRE, N_CELLS, corners_around
 from stflow.errors import IntegrityError
-from stflow.io import open_h5, sha256_array
+from stflow.io import open_h5, reading, sha256_array
+from stflow.wsi.ready import mask_of
 from stflow.wsi.slide_image import UnreadableRegion, open_slide
 from stflow.wsi.tile_store import tiles_digest
 from stflow.wsi.tissue import tissue_share
@@ -59,10 +60,10 @@ class Patches:
         IntegrityError
             The tiles file does not say how its tiles were cut.
         """
-        with open_h5(tiles) as handle:
+        with open_h5(tiles) as handle, reading(tiles):
             _require_cut(handle, tiles)
             coords, side = handle["coords"][:].astype(np.int64), int(handle["coords"].attrs["patch_size_src"])
-            mask, downsample = handle["mask"][:].astype(bool), float(handle["mask"].attrs["downsample"])
+            mask, downsample = mask_of(handle)
             tile_px, min_tissue = int(handle.attrs["tile_px"]), float(handle.attrs["min_tissue"])
         corners = corners_around(coords, side).reshape(-1, 2)
         there = ((corners + side > 0) & (corners < np.asarray(size))).all(axis=1)
@@ -94,7 +95,7 @@ class AroundJob(TileJob):
 
     def identity(self, tiles: Path) -> dict[str, Any]:
         """With a hash of the image and of what is tissue in it."""
-        with open_h5(tiles) as handle:
+        with open_h5(tiles) as handle, reading(tiles):
             _require_cut(handle, tiles)
             image = np.array([str(handle.attrs["image_sha256"])], dtype=object)
             source = sha256_array(image, handle["mask"][:], np.array([float(handle.attrs["min_tissue"])]))

@@ -22,7 +22,7 @@ import numpy as np
 from stflow.encoders.around import n_absent
 from stflow.errors import IntegrityError
 from stflow.h5 import create_h5
-from stflow.io import SCHEMA_VERSION, open_h5, sha256_array
+from stflow.io import SCHEMA_VERSION, numbers, open_h5, reading, sha256_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,45 +80,44 @@ def read_features(path: Path) -> Features:
     IntegrityError
         Cut short, or its count or hash is not the one promised.
     """
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path, "Delete it and run `embed` again."):
         missing = [key for key in ("features", "barcodes", "coords", "centres") if key not in handle]
         if missing or "n_expected" not in handle.attrs:
             raise IntegrityError(f"{path} lacks {', '.join(missing) or 'n_expected'}: delete it and run `embed` again.")
         attrs = dict(handle.attrs)
-        try:
-            features = handle["features"][:]
-            barcodes = np.asarray(handle["barcodes"].asstr()[:].ravel(), dtype=object)
-            coords, centres = handle["coords"][:], handle["centres"][:]
-        except OSError as error:
-            raise IntegrityError(f"{path} is cut short ({error}): delete it and run `embed` again.") from error
-    expected = int(attrs["n_expected"])
-    if not (len(features) == len(barcodes) == len(coords) == len(centres) == expected):
-        raise IntegrityError(
-            f"{path} holds {len(features)} features and {len(barcodes)} barcodes, {expected} were promised: "
-            "delete it and run `embed` again."
+        features = numbers(handle["features"], (None, None), "f")
+        barcodes = np.asarray(handle["barcodes"].asstr()[:].ravel(), dtype=object)
+        coords, centres = numbers(handle["coords"], (None, 2)), numbers(handle["centres"], (None, 2))
+        expected = int(attrs["n_expected"])
+        if not (len(features) == len(barcodes) == len(coords) == len(centres) == expected):
+            raise IntegrityError(
+                f"{path} holds {len(features)} features and {len(barcodes)} barcodes, {expected} were promised: "
+                "delete it and run `embed` again."
+            )
+        if sha256_array(features) != str(attrs["features_sha256"]):
+            raise IntegrityError(
+                f"{path}: the features' hash is not the one recorded: delete it and run `embed` again."
+            )
+        encoder = str(attrs["encoder"])
+        absent, promised = n_absent(features, encoder), int(attrs.get("n_absent", 0))
+        if absent != promised:
+            raise IntegrityError(
+                f"{path}: {absent} patches have no features, {promised} were promised: delete it and run `embed` again."
+            )
+        return Features(
+            features=features,
+            barcodes=barcodes,
+            coords=coords,
+            centres=centres,
+            encoder=encoder,
+            weights_sha256=str(attrs["weights_sha256"]),
+            transform=str(attrs["transform"]),
+            precision=str(attrs["precision"]),
+            tiles_sha256=str(attrs["tiles_sha256"]),
+            # Files of earlier versions do not say these.
+            batch_size=int(attrs.get("batch_size", 0)),
+            batch_asked=int(attrs.get("batch_asked", 0)),
+            machine=str(attrs.get("machine", "")),
+            code=str(attrs.get("code", "")),
+            source_sha256=str(attrs.get("source_sha256", "")),
         )
-    if sha256_array(features) != attrs["features_sha256"]:
-        raise IntegrityError(f"{path}: the features' hash is not the one recorded: delete it and run `embed` again.")
-    encoder = str(attrs["encoder"])
-    absent, promised = n_absent(features, encoder), int(attrs.get("n_absent", 0))
-    if absent != promised:
-        raise IntegrityError(
-            f"{path}: {absent} patches have no features, {promised} were promised: delete it and run `embed` again."
-        )
-    return Features(
-        features=features,
-        barcodes=barcodes,
-        coords=coords,
-        centres=centres,
-        encoder=encoder,
-        weights_sha256=str(attrs["weights_sha256"]),
-        transform=str(attrs["transform"]),
-        precision=str(attrs["precision"]),
-        tiles_sha256=str(attrs["tiles_sha256"]),
-        # Files of earlier versions do not say these.
-        batch_size=int(attrs.get("batch_size", 0)),
-        batch_asked=int(attrs.get("batch_asked", 0)),
-        machine=str(attrs.get("machine", "")),
-        code=str(attrs.get("code", "")),
-        source_sha256=str(attrs.get("source_sha256", "")),
-    )

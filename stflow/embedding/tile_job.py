@@ -30,7 +30,7 @@ from stflow.embedding.made_from import (
 from stflow.embedding.progress import Progress
 from stflow.encoders.base import Encoder
 from stflow.errors import IntegrityError, ResourceError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.layout import Layout
 from stflow.wsi.ready import barcodes, require_known, require_tiles, tile_centres
 from stflow.wsi.tiles import Spots
@@ -183,7 +183,7 @@ class TileJob:
 def _open(tiles: Path, slide_file: Path) -> tuple[Place, str]:
     """Check a tiles file against the slide file; the tiles' places, and their hash as recorded (empty: it is not)."""
     spots = Spots.read(slide_file)
-    with open_h5(tiles) as handle:
+    with open_h5(tiles) as handle, reading(tiles):
         require_tiles(handle, tiles)
         centres = tile_centres(handle)
         assert centres is not None  # require_tiles has seen it
@@ -196,7 +196,7 @@ def _open(tiles: Path, slide_file: Path) -> tuple[Place, str]:
 
 def _sample(tiles: Path, count: int) -> np.ndarray:
     """(n, px, px, 3) tiles, spread evenly over the slide, at most ``count``."""
-    with open_h5(tiles) as handle:
+    with open_h5(tiles) as handle, reading(tiles):
         images = handle["img"]
         rows = np.unique(np.linspace(0, len(images) - 1, count).round().astype(int))
         return np.concatenate([read_tiles(images, row, 1, tiles) for row in rows])

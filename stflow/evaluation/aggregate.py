@@ -18,6 +18,8 @@ import numpy as np
 
 from stflow.errors import IntegrityError
 from stflow.evaluation.evaluate import COLUMNS, METRICS_VERSION, POOLED
+from stflow.layout import Group
+from stflow.names import name_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,29 +52,47 @@ def read_metrics(
         A file is missing, cut short, of other columns, or was written by a program with other metrics.
     """
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    frames = []
-    for path in paths:
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise IntegrityError(
-                f"{path} is not a whole metrics file ({error}). Delete it and run `evaluate`."
-            ) from error
-        if table.column_names != list(COLUMNS):
-            raise IntegrityError(
-                f"{path} has the columns {', '.join(table.column_names)}, not {', '.join(COLUMNS)}. "
-                "Delete it and run `evaluate`."
-            )
-        told = table.schema.metadata or {}
-        if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():
-            raise IntegrityError(f"{path} holds other metrics than this program writes. Delete it and run `evaluate`.")
-        frames.append(_wanted(table, pooled, by_slide).to_pandas())
+    frames = [_wanted(read_table(path), pooled, by_slide).to_pandas() for path in paths]
     if not frames:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
     return pd.concat(frames, ignore_index=True)
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A metrics file as it is, or some of its columns, with the types of `COLUMNS`.
+
+    Raises
+    ------
+    IntegrityError
+        See `read_metrics`; also a name that leads out of the results folder.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    again = "Delete it and run `evaluate`."
+    try:
+        table = pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(f"{path} is not a whole metrics file ({error}). {again}") from error
+    kinds = {name: COLUMNS[name] for name in columns or COLUMNS}
+    if table.column_names != list(kinds):
+        raise IntegrityError(f"{path} has the columns {', '.join(table.column_names)}, not {', '.join(kinds)}. {again}")
+    told = table.schema.metadata or {}
+    if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():
+        raise IntegrityError(f"{path} holds other metrics than this program writes. {again}")
+    try:
+        table = table.cast(pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()]))
+    except pa.ArrowException as error:
+        raise IntegrityError(f"{path} holds a column of another type ({error}). {again}") from error
+    empty = [name for name in kinds if name not in ("value", "reason") and table[name].null_count]
+    if empty:
+        raise IntegrityError(f"{path} has rows without {', '.join(empty)}. {again}")
+    for column in (name for name in Group.__slots__ if name in kinds):
+        problems = [problem for name in table[column].unique().to_pylist() if (problem := name_problem(name))]
+        if problems:
+            raise IntegrityError(f"{path}: column {column}: {problems[0]}. {again}")
+    return table
 
 
 def _wanted(table: pa.Table, pooled: Collection[str] | None, by_slide: Collection[str] | None) -> pa.Table:

@@ -22,6 +22,7 @@ from stflow.errors import IntegrityError, SplitError
 from stflow.evaluation.aggregate import RUN_NAME, read_metrics
 from stflow.evaluation.evaluate import POOLED
 from stflow.evaluation.moments import MOMENTS, pooled_pearson
+from stflow.io import reading
 from stflow.layout import Group
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ def read_cohorts(records: Iterable[Path]) -> dict[tuple[str, str], Cohort]:
     for path in map(Path, records):
         if not path.is_file():
             raise SplitError(f"{path} is missing. Run `splits` for {path.stem}.")
-        with path.open(newline="", encoding="utf-8") as handle:
+        with path.open(newline="", encoding="utf-8") as handle, reading(path, "Run `splits` again."):
             for row in csv.DictReader(handle):
                 if row["role"] == "none":
                     continue

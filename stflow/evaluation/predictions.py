@@ -11,7 +11,7 @@ import numpy as np
 
 from stflow.errors import IntegrityError
 from stflow.evaluation.ensemble import LAYERS
-from stflow.io import open_h5
+from stflow.io import numbers, open_h5, reading
 from stflow.layout import Run
 
 
@@ -66,7 +66,7 @@ def read_predictions(path: Path) -> Predictions:
         says were drawn, or with predictions that are not finite.
     """
     again = "Delete it and run `predict` again."
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path, again):
         keys = ["X", "layers/measured", "obsm/spatial", "obs/slide", "uns/stflow/run", "uns/stflow/n_spots"]
         sampled = "uns/stflow/samples" in handle and int(handle["uns/stflow/samples"][()]) > 1
         if sampled:
@@ -75,26 +75,25 @@ def read_predictions(path: Path) -> Predictions:
         if missing:
             raise IntegrityError(f"{path} lacks {', '.join(missing)}: it is not a predictions file. {again}")
         meta = handle["uns/stflow"]
-        try:
-            found = Predictions(
-                run=Run.parse(_text(meta, "run")),
-                genes=tuple(_column(handle["var"], str(handle["var"].attrs["_index"]))),
-                slide=_column(handle["obs"], "slide"),
-                measured=handle["layers/measured"][:],
-                predicted=handle["X"][:],
-                centres_px=handle["obsm/spatial"][:],
-                status=_text(meta, "status", "ok"),
-                reason=_text(meta, "reason", ""),
-                interval=float(meta["interval"][()]) if sampled else None,
-                layers={name: handle[f"layers/{name}"][:] for name in LAYERS} if sampled else {},
-            )
-        except (OSError, KeyError, AttributeError, ValueError) as error:
-            raise IntegrityError(f"{path} cannot be read whole ({error}). {again}") from error
+        found = Predictions(
+            run=Run.parse(_text(meta, "run")),
+            genes=tuple(_column(handle["var"], str(handle["var"].attrs["_index"]))),
+            slide=_column(handle["obs"], "slide"),
+            measured=numbers(handle["layers/measured"], (None, None)),
+            predicted=numbers(handle["X"], (None, None)),
+            centres_px=numbers(handle["obsm/spatial"], (None, 2)),
+            status=_text(meta, "status", "ok"),
+            reason=_text(meta, "reason", ""),
+            interval=float(meta["interval"][()]) if sampled else None,
+            layers={name: numbers(handle[f"layers/{name}"], (None, None)) for name in LAYERS} if sampled else {},
+        )
         expected = int(meta["n_spots"][()])
     shape = (expected, len(found.genes))
     predicted = {"X": found.predicted, **found.layers}
     parts = {name: values.shape for name, values in {**predicted, "measured": found.measured}.items()}
-    if len(found.slide) != expected or any(part != shape for part in parts.values()):
+    parts["centres"] = found.centres_px.shape
+    shapes = {name: (expected, 2) if name == "centres" else shape for name in parts}
+    if len(found.slide) != expected or parts != shapes:
         told = ", ".join(f"{name} {part}" for name, part in parts.items())
         raise IntegrityError(f"{path} holds {len(found.slide)} spots, {told}; {shape} was promised. {again}")
     for name, values in predicted.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5
+from stflow.io import numbers, open_h5, reading
 from stflow.layout import Run
 
 
@@ -52,7 +52,7 @@ def read_refinement(path: Path) -> Refinement:
         Missing, cut short, or with another number of spots than was written.
     """
     again = "Delete it and run `refine` again."
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path, again):
         names = ("guesses", "times", "measured", "centres", "genes")
         if missing := [name for name in names if name not in handle]:
             raise IntegrityError(f"{path} lacks {', '.join(missing)}: it is not a refinement file. {again}")
@@ -61,10 +61,10 @@ def read_refinement(path: Path) -> Refinement:
             run=Run.parse(str(facts["run"])),
             slide=str(facts["slide"]),
             genes=tuple(handle["genes"].asstr()[:]),
-            times=handle["times"][:],
-            guesses=handle["guesses"][:],
-            measured=handle["measured"][:],
-            centres_px=handle["centres"][:],
+            times=numbers(handle["times"], (None,)),
+            guesses=numbers(handle["guesses"], (None, None, None)),
+            measured=numbers(handle["measured"], (None, None)),
+            centres_px=numbers(handle["centres"], (None, 2)),
             status=str(facts["status"]),
             reason=str(facts["reason"]),
         )

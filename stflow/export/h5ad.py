@@ -23,7 +23,7 @@ from stflow.errors import ConfigError, DataError, RunFailed
 from stflow.evaluation.metrics import pearson
 from stflow.evaluation.predictions import read_predictions
 from stflow.export.picture import read_picture, read_scale
-from stflow.h5 import write_anndata
+from stflow.h5 import read_anndata, write_anndata
 from stflow.io import SCHEMA_VERSION, read_json
 from stflow.layout import Layout, Run
 
@@ -95,7 +95,7 @@ def read_slide(results: Path, run: str, slide: str, image: Path | None = None) -
     if slide not in found.slide:
         known = ", ".join(dict.fromkeys(found.slide))
         raise DataError(f"{run} predicts {known}, not {slide}. Name a run of the fold that tests it.")
-    whole = anndata.read_h5ad(path)
+    whole = read_anndata(path)
     here = whole[found.slide == slide]
     barcodes = here.obs["barcode"].astype(str).to_numpy()
     measured, predicted = np.asarray(here.layers["measured"]), np.asarray(here.X)

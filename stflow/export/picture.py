@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import DataError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.layout import Layout
+from stflow.wsi.ready import thumbnail_of, tile_centres
 
 #: Longest side of a picture that is made here, px; those of tiles files are about as large.
 LONGEST_PX = 1000
@@ -42,7 +43,8 @@ class Picture:
 
 def read_scale(results: Path, benchmark: str, slide: str) -> tuple[float, float]:
     """(um per level-0 px, diameter of a spot in um) of a slide, from its slide file."""
-    with open_h5(Layout(results).slide(benchmark, slide)) as handle:
+    path = Layout(results).slide(benchmark, slide)
+    with open_h5(path) as handle, reading(path):
         meta = handle["uns/stflow"]
         return float(meta["mpp"][()]), float(meta["spot_diameter_um"][()])
 
@@ -65,12 +67,10 @@ def read_picture(results: Path, benchmark: str, slide: str, image: Path | None =
         The tiles file has neither a picture nor tiles.
     """
     path = Layout(results).tiles(benchmark, slide)
-    with open_h5(path) as handle:
+    with open_h5(path) as handle, reading(path):
         if "thumbnail" in handle:
-            return Picture(handle["thumbnail"][:], float(handle["thumbnail"].attrs["downsample"]), "thumbnail")
+            return Picture(*thumbnail_of(handle), "thumbnail")
         if image is None:
-            from stflow.wsi.ready import tile_centres
-
             if not ("img" in handle and "coords" in handle and len(handle["img"])):
                 raise DataError(f"{path} holds neither a picture nor tiles. Make it again with `stflow tile`.")
             corners, centres = handle["coords"][:], tile_centres(handle)

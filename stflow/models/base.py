@@ -177,7 +177,8 @@ class Method(ABC):
         Raises
         ------
         IntegrityError
-            The file is cut short, of another method, or of a training that failed.
+            The file is cut short, of another method, or of a training that failed, or does not hold what this
+            method's ``state`` writes.
         ConfigError
             ``sampling`` holds a setting that a trained model cannot change, or that does not fit.
         """
@@ -185,21 +186,31 @@ class Method(ABC):
 
         from safetensors import SafetensorError, safe_open
 
+        from stflow.device import is_out_of_memory
         from stflow.errors import IntegrityError
 
         try:
             with safe_open(path, framework="numpy") as handle:
                 metadata = json.loads((handle.metadata() or {}).get("stflow", "{}"))
                 state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise IntegrityError(f"{path} is not a whole model file ({error}): delete it and train again.") from error
-        if metadata.get("method") != cls.name:
-            raise IntegrityError(f"{path} is a {metadata.get('method')} model, not {cls.name}: train again.")
+        if not isinstance(metadata, dict) or metadata.get("method") != cls.name:
+            told = metadata.get("method") if isinstance(metadata, dict) else type(metadata).__name__
+            raise IntegrityError(f"{path} is a {told} model, not {cls.name}: train again.")
         if "failed" in metadata:
             raise IntegrityError(f"{path} holds no model, as training failed: {metadata['failed']}")
-        task = Task(tuple(metadata["genes"]), metadata["encoder"], tuple(metadata["names"]))
-        method = cls(cls.resampled(metadata["settings"], sampling or {}), task)
-        method.load_state(state)
+        try:
+            genes, names = (tuple(_list(metadata[name])) for name in ("genes", "names"))
+            task = Task(genes, _text(metadata["encoder"]), names)
+            cls.Settings.model_validate(metadata["settings"])
+            method = cls(cls.resampled(metadata["settings"], sampling or {}), task)
+            method.load_state(state)
+        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise IntegrityError(f"{path} is not a whole {cls.name} model ({reason}): train again.") from error
         return method
 
     @classmethod
@@ -222,6 +233,19 @@ class Method(ABC):
             return cls.Settings.model_validate({**trained, **sampling})
         except ValidationError as error:
             raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
+
+
+def _list(values: object) -> list:
+    """A list of a model's metadata; not a text, whose letters would pass for names."""
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r} is no list")
+    return values
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def parse_settings(settings: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from stflow.data.slide import Slide
 from stflow.models.base import Fit, Method, Settings
+from stflow.models.state import require_arrays, require_width
 from stflow.seeds import entropy
 
 #: Distances held at once: 64 MB.
@@ -82,6 +83,7 @@ class KNN(Method):
 
     def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
         """(N, G) float32; of equally distant training spots the first rows count."""
+        require_width(slide.features[self.task.encoder].shape[1], len(self.centre), slide.name, self.task.encoder)
         queries = self._compared(slide.features[self.task.encoder].astype(np.float64))
         size = max(1, _MOST_DISTANCES // len(self.reference))
         parts = [self._averaged(queries[start : start + size]) for start in range(0, len(queries), size)]
@@ -120,8 +122,12 @@ class KNN(Method):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of ``state``."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        forms = {"centre": "D", "scale": "D", "axes": "AD", "reference": "MK", "expression": "MG"}
+        sizes = require_arrays(state, forms, G=len(self.task.genes))
+        if sizes["K"] != (sizes["A"] or sizes["D"]) or not sizes["M"]:
+            raise ValueError(f"its reference is {state['reference'].shape}, its axes are {state['axes'].shape}")
+        for name in forms:
+            setattr(self, name, state[name])
 
 
 def nearest_rows(distance: np.ndarray, k: int) -> np.ndarray:

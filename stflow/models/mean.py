@@ -14,6 +14,7 @@ import numpy as np
 from stflow.data.slide import Slide
 from stflow.layout import TILES
 from stflow.models.base import Fit, Method, Settings, SettingsBase
+from stflow.models.state import require_arrays
 
 
 class MeanSettings(Settings):
@@ -60,4 +61,5 @@ class Mean(Method):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of ``state``."""
+        require_arrays(state, {"mean": "G"}, G=len(self.task.genes))
         self.mean = state["mean"]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stflow.models.state import require_arrays
+
 _MEAN, _SCALE = "features.mean", "features.scale"
 
 
@@ -41,4 +43,5 @@ class Scaling:
     @classmethod
     def of_state(cls, state: Mapping[str, np.ndarray]) -> Scaling:
         """Inverse of `state`."""
+        require_arrays({name: state[name] for name in (_MEAN, _SCALE)}, {_MEAN: "D", _SCALE: "D"})
         return cls(state[_MEAN], state[_SCALE])

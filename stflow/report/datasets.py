@@ -13,7 +13,7 @@ from typing import Any
 
 from stflow.data.facts import slide_facts
 from stflow.data.splits import Manifest
-from stflow.io import open_h5, write_text
+from stflow.io import open_h5, reading, write_text
 from stflow.layout import Layout
 from stflow.report.published import printed_dataset
 from stflow.report.render import MISSING, format_table, to_csv
@@ -102,8 +102,10 @@ def count(layout: Layout, benchmark: str, slide: str) -> tuple[int, int] | None:
     slide_file, tiles_file = layout.slide(benchmark, slide), layout.tiles(benchmark, slide)
     if not (slide_file.is_file() and tiles_file.is_file()):
         return None
-    with open_h5(slide_file) as counts, open_h5(tiles_file) as tiles:
-        return int(counts["uns/stflow/n_spots"][()]), len(tiles["img"])
+    with open_h5(slide_file) as counts, reading(slide_file):
+        spots = int(counts["uns/stflow/n_spots"][()])
+    with open_h5(tiles_file) as tiles, reading(tiles_file):
+        return spots, len(tiles["img"])
 
 
 def to_markdown(benchmark: str, found: Sequence[Mapping[str, Any]]) -> str:

@@ -154,9 +154,9 @@ def _trained_on_gpu(layout: Layout, run: Run) -> bool:
 @cache
 def _encoded_on_gpu(layout: Layout, encoder: str, benchmark: str) -> bool:
     """Whether an encoder's features of a benchmark were made on a GPU, by the first file that is there."""
-    from stflow.io import open_h5
+    from stflow.io import open_h5, reading
 
     for path in sorted((layout.results / "features" / encoder / benchmark).glob("*.h5"))[:1]:
-        with open_h5(path) as handle:
+        with open_h5(path) as handle, reading(path):
             return not str(handle.attrs.get("machine", "cpu")).startswith("cpu")
     return False

@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from stflow.evaluation.aggregate import GROUP, failures, read_metrics, run_scores, summarise
-from stflow.io import read_json, write_text
+from stflow.io import read_json, reading, write_text
 from stflow.layout import Group, Layout, Run
 from stflow.report.columns import Column, encoders_told, labels, method_order
 from stflow.report.render import MISSING, format_table, mark, ranks, to_csv, with_spread
@@ -118,14 +118,15 @@ def cost_of(layout: Layout, runs: Iterable[Run]) -> Cost:
         path = layout.run_json(run)
         if path.is_file():
             record = read_json(path)
-            facts, peak = record["fit"], record["peak_memory"]
-            cost.train_s.append(record["seconds"])
-            cost.host_mb.append(peak["host_mb"])
-            cost.gpu_mb += [peak["gpu_mb"]] if "gpu_mb" in peak else []
-            cost.epochs += [facts["epochs"]] if "epochs" in facts else []
-            cost.n_params = facts.get("n_params", cost.n_params)
-            cost.n_backed_off += bool(facts.get("out_of_memory"))
-            cost.devices.add(record["device"])
+            with reading(path, "Train the run again."):
+                facts, peak = record["fit"], record["peak_memory"]
+                cost.train_s.append(float(record["seconds"]))
+                cost.host_mb.append(float(peak["host_mb"]))
+                cost.gpu_mb += [float(peak["gpu_mb"])] if "gpu_mb" in peak else []
+                cost.epochs += [facts["epochs"]] if "epochs" in facts else []
+                cost.n_params = facts.get("n_params", cost.n_params)
+                cost.n_backed_off += bool(facts.get("out_of_memory"))
+                cost.devices.add(str(record["device"]))
         seconds, megabytes = _timing(layout.timing("predict", run))
         cost.predict_s += seconds
         cost.host_mb += megabytes

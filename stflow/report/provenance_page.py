@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from stflow.io import read_json, write_text
+from stflow.io import read_json, reading, write_text
 from stflow.layout import Layout
 from stflow.report.columns import encoder_label
 from stflow.report.energy import COLUMNS, read_jobs, rows, totals
@@ -100,10 +100,11 @@ def read_records(layout: Layout) -> Recorded:
         benchmark, _, encoder = path.relative_to(layout.results / "runs").parts[:3]
         found.n_runs += 1
         found.devices[str(facts.get("device", "unknown"))] += 1
-        for name, value in facts.get("versions", {}).items():
-            found.versions.setdefault(name, Counter())[str(value)] += 1
-        for slide, value in facts.get("inputs_sha256", {}).items():
-            found.inputs.setdefault((encoder, benchmark, slide), set()).add(str(value))
+        with reading(path, "Train the run again."):
+            for name, value in facts.get("versions", {}).items():
+                found.versions.setdefault(name, Counter())[str(value)] += 1
+            for slide, value in facts.get("inputs_sha256", {}).items():
+                found.inputs.setdefault((encoder, benchmark, slide), set()).add(str(value))
         if value := facts.get("weights_sha256"):
             found.weights.setdefault(str(facts.get("method", "")), set()).add(str(value))
     return found
@@ -147,7 +148,7 @@ def _encoder_weights(layout: Layout) -> dict[str, str]:
     found = {}
     for folder in sorted((layout.results / "features").glob("*")):
         for path in sorted(folder.glob("*/*.h5"))[:1]:
-            with open_h5(path) as handle:
+            with open_h5(path) as handle, reading(path):
                 found[folder.name] = str(handle.attrs.get("weights_sha256", "")) or "none"
     return found
 

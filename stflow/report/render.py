@@ -6,8 +6,6 @@ In markdown the best of a row is **bold** and the second <u>underlined</u>; `to_
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import textwrap
@@ -15,14 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stflow.csv_text import csv_text
+
 DECIMALS = 3
 MISSING = "-"
 #: Characters a line of running text in a terminal; tables take what they need.
 LINE = 100
-
-#: How a formula begins, for the usual spreadsheets.
-_FORMULA = ("=", "+", "-", "@", "\t")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def number(value: float) -> str:
@@ -79,12 +75,7 @@ def _one_cell(text: str) -> str:
 
 def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV with six decimals; what is undefined stays empty, and text that a spreadsheet would run stays text."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_field(row[name]) for name in columns])
-    return text.getvalue()
+    return csv_text(columns, ({name: _field(row[name]) for name in columns} for row in rows))
 
 
 def _field(value: Any) -> Any:
@@ -92,15 +83,7 @@ def _field(value: Any) -> Any:
         return ""
     if isinstance(value, float):
         return f"{value:.6f}".rstrip("0").rstrip(".")
-    return plain_cell(value) if isinstance(value, str) else value
-
-
-def plain_cell(text: str) -> str:
-    """Text for a CSV cell: an apostrophe goes before what a spreadsheet would take for a formula; numbers stay."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").strip("\n")  # a bare \\r ends a row for some readers
-    if not text.startswith(_FORMULA) or _NUMBER.fullmatch(text) or text in ("-", "+"):
-        return text
-    return f"'{text}"
+    return value
 
 
 def show(path: Path) -> str:

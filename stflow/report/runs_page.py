@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stflow.errors import IntegrityError
+from stflow.evaluation.aggregate import read_table
 from stflow.io import read_json, write_text
 from stflow.layout import Group, Layout, Run
 from stflow.report.render import MISSING, format_table, to_csv
@@ -69,20 +70,12 @@ def runs_in(metrics: Path) -> Iterator[tuple[Run, str, str]]:
     IntegrityError
         The file is missing or cut short.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     names = [*Group.__slots__, "fold", "seed", "status", "reason"]
-    try:
-        table = pq.read_table(metrics, columns=names)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise IntegrityError(
-            f"{metrics} is not a whole metrics file ({error}). Delete it and run `evaluate`."
-        ) from error
+    table = read_table(metrics, names)
     lines = table.group_by(names, use_threads=False).aggregate([]).to_pylist()
     for line in sorted(lines, key=lambda line: (line["fold"], line["seed"])):
-        group = Group(*(str(line[name]) for name in Group.__slots__))
-        yield group.run(int(line["fold"]), int(line["seed"])), str(line["status"]), str(line["reason"] or "")
+        group = Group(*(line[name] for name in Group.__slots__))
+        yield group.run(line["fold"], line["seed"]), line["status"], line["reason"] or ""
 
 
 def record(layout: Layout, run: Run, status: str, reason: str) -> dict[str, Any]:
@@ -90,6 +83,8 @@ def record(layout: Layout, run: Run, status: str, reason: str) -> dict[str, Any]
     path = layout.run_json(run)
     facts = read_json(path) if path.is_file() else {}
     fit, peak = facts.get("fit", {}), facts.get("peak_memory", {})
+    if not (isinstance(fit, dict) and isinstance(peak, dict)):
+        raise IntegrityError(f"{path} is not the record of a run: fit or peak_memory is no object. Train it again.")
     return {
         **{name: getattr(run.group, name) for name in Group.__slots__},
         "fold": run.fold,

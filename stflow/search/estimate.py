@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stflow.data.facts import slide_facts
 from stflow.errors import IntegrityError
-from stflow.io import open_h5, read_json
+from stflow.io import open_h5, read_json, reading
 from stflow.plan_search import NOTHING_TO_SEARCH
 from stflow.search.space import Rung, Scalar, Space
 
@@ -184,7 +184,7 @@ def spots_of(plan: Plan, benchmark: str, dataset: str, slide: str) -> float:
     """Spots of a slide: as its file says, or as published, or a guess; a broken file is for its reader to tell."""
     path = plan.layout.slide(benchmark, slide)
     if path.is_file():
-        with suppress(IntegrityError), open_h5(path) as handle:
+        with suppress(IntegrityError), open_h5(path) as handle, reading(path):
             return int(handle["uns/stflow/n_spots"][()])
     facts = slide_facts(benchmark).get((dataset, slide))
     return facts.spots if facts is not None else UNKNOWN_SPOTS

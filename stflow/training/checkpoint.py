@@ -42,7 +42,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], di
             meta = json.loads((handle.metadata() or {})["stflow"])
             arrays = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
         problem = _problem(meta, arrays, fingerprint)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RecursionError) as error:
         problem = f"it cannot be read ({error})"
     if problem:
         print(f"stflow: checkpoint {path} is not used: {problem}. Training starts anew.", file=sys.stderr)
@@ -51,7 +51,9 @@ def load_checkpoint(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], di
     return {name: torch.from_numpy(array) for name, array in arrays.items()}, meta["state"]
 
 
-def _problem(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], fingerprint: str) -> str:
+def _problem(meta: Any, arrays: Mapping[str, np.ndarray], fingerprint: str) -> str:
+    if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
+        return "it does not say where it stands"
     if meta.get("schema") != SCHEMA_VERSION:
         return f"it is of schema {meta.get('schema')}, this program writes {SCHEMA_VERSION}"
     if meta.get("fingerprint") != fingerprint:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from stflow.device import is_out_of_memory, keep_freed_memory, ordered_sums
 from stflow.errors import RunFailed
+from stflow.io import reading
 from stflow.models.base import Fit
 from stflow.training.adam import FlatAdam
 from stflow.training.checkpoint import (
@@ -121,7 +122,8 @@ def _run(training: _Training, fingerprint: str, checkpoint: Path | None) -> None
     """All epochs that are left."""
     schedule = training.schedule
     if checkpoint and (found := load_checkpoint(checkpoint, fingerprint)):
-        training.restore(*found)
+        with reading(checkpoint, "Delete it: the training then starts anew."):
+            training.restore(*found)
         _log(f"resumes after epoch {training.epoch} of {schedule.epochs}")
     written = time.monotonic()
     while training.epoch < schedule.epochs and not training.is_over():

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from stflow.data.slide import Slide, read_slide
 from stflow.data.splits import Fold, Manifest
-from stflow.errors import GeneError, SplitError
-from stflow.io import read_json, sha256_array
+from stflow.errors import GeneError, IntegrityError, SplitError
+from stflow.io import read_json, reading, sha256_array
 from stflow.layout import TILES, Layout, Run
-from stflow.models.base import Task
+from stflow.models.base import Method, Task
+
+AMethod = TypeVar("AMethod", bound=Method)
 
 #: Share of the spots of a single training slide that selects the epoch.
 REGION_SHARE = 0.2
@@ -47,10 +50,30 @@ class Inputs:
         group = parsed.group
         fold = Manifest.read(manifest, by_slide=by_slide).fold(group.dataset, group.protocol, parsed.fold)
         path = layout.genes(group.benchmark, group.dataset, group.protocol)
-        genes = read_json(path)["folds"].get(str(parsed.fold))
+        values = read_json(path)
+        with reading(path, "Run the genes stage again."):
+            genes = tuple(map(str, values["folds"].get(str(parsed.fold), ())))
         if not genes:
             raise GeneError(f"{path} lists no genes for fold {parsed.fold}. Run the genes stage again.")
-        return cls(layout, parsed, fold, Task(tuple(genes), group.encoder, parsed.names))
+        return cls(layout, parsed, fold, Task(genes, group.encoder, parsed.names))
+
+    def load_model(self, kind: type[AMethod], trained: Run, sampling: Mapping[str, object]) -> AMethod:
+        """The model of a trained run, after a check that it was trained on this run's genes and features.
+
+        Raises
+        ------
+        ConfigError, IntegrityError
+            See `stflow.models.base.Method.load`; also a model of other genes or of another encoder.
+        """
+        path = self.layout.model(trained)
+        method = kind.load(path, sampling)
+        own, ours = method.task, self.task
+        if (own.genes, own.encoder) != (ours.genes, ours.encoder):
+            raise IntegrityError(
+                f"{path} is a model of {len(own.genes)} genes by {own.encoder}, not of the {len(ours.genes)} of this "
+                f"run by {ours.encoder}: train again."
+            )
+        return method
 
     def read(self, slides: Sequence[str], *, tiles: bool = False) -> list[Slide]:
         """The named slides with the run's features, and with their tiles where these are asked for."""

@@ -28,7 +28,7 @@ from stflow.device import is_out_of_memory, resolve, set_threads
 from stflow.errors import IntegrityError, RunFailed
 from stflow.evaluation.ensemble import LAYERS, summarise
 from stflow.h5 import write_anndata
-from stflow.io import SCHEMA_VERSION, read_json
+from stflow.io import SCHEMA_VERSION, read_json, reading
 from stflow.models import METHODS
 from stflow.models.base import Method, parse_settings
 from stflow.training.inputs import Inputs
@@ -76,9 +76,10 @@ def predict_run(
         raise IntegrityError(f"{path} does not exist: the run is not trained. Run `stflow train` first.")
     record = read_json(path)
     sampling = parse_settings(settings)
-    reason = str(record["reason"]) if record["status"] == "failed" else ""
     cls: type[Method] = METHODS.get(inputs.run.group.method)
-    used = cls.resampled(record["settings"], sampling)
+    with reading(path, "Train the run again."):
+        reason = str(record["reason"]) if record["status"] == "failed" else ""
+        used = cls.resampled(record["settings"], sampling)
     slides = inputs.read(inputs.fold.test, tiles=cls.reads_tiles(used))
     samples, interval = int(getattr(used, "samples", 1)), float(getattr(used, "interval", 0.0))
     shape = (sum(map(len, slides)), len(inputs.task.genes))
@@ -86,7 +87,7 @@ def predict_run(
     if not reason:
         try:
             where = resolve(device) if cls.needs_gpu else "cpu"
-            method = cls.load(inputs.layout.model(trained), sampling)
+            method = inputs.load_model(cls, trained, sampling)
             arrays = _predict(method, slides, inputs.run.seed, samples, interval, where)
         except (RunFailed, MemoryError, RuntimeError) as error:
             if not isinstance(error, RunFailed) and not is_out_of_memory(error):

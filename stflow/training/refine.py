@@ -25,7 +25,7 @@ from stflow.device import is_out_of_memory, resolve, set_threads
 from stflow.errors import DataError, GeneError, IntegrityError, RunFailed
 from stflow.flow.sampler import times as sampling_times
 from stflow.h5 import create_h5
-from stflow.io import SCHEMA_VERSION, read_json
+from stflow.io import SCHEMA_VERSION, read_json, reading
 from stflow.models.base import parse_settings
 from stflow.models.stflow import STFlow, STFlowSettings
 from stflow.training.inputs import Inputs
@@ -83,16 +83,17 @@ def refine_run(
     if not path.is_file():
         raise IntegrityError(f"{path} does not exist: the run is not trained. Run `stflow train` first.")
     record, sampling = read_json(path), parse_settings(settings)
-    used = STFlow.resampled(record["settings"], sampling)
+    with reading(path, "Train the run again."):
+        used = STFlow.resampled(record["settings"], sampling)
+        reason = str(record["reason"]) if record["status"] == "failed" else ""
     assert isinstance(used, STFlowSettings)
     (section,) = inputs.read([slide])
     columns = [inputs.task.genes.index(gene) for gene in genes]
     at = np.array(sampling_times(used.steps, used.times)[:-1])
     guesses = np.empty((len(at), len(section), len(genes)), dtype=np.float32)
-    reason = str(record["reason"]) if record["status"] == "failed" else ""
     if not reason:
         try:
-            method = STFlow.load(inputs.layout.model(trained), sampling)
+            method = inputs.load_model(STFlow, trained, sampling)
             drawn = method.refine(section, seed=inputs.run.seed, device=resolve(device))
             for place, guess in zip(guesses, drawn, strict=True):
                 place[:] = guess[:, columns]

@@ -8,8 +8,6 @@ run.json            what was run on what, and how it ended; wall times are here 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import platform
 import resource
@@ -23,6 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from stflow.csv_text import csv_text
 from stflow.data.slide import Slide
 from stflow.device import is_out_of_memory, resolve, set_threads
 from stflow.errors import ConfigError, RunFailed
@@ -186,11 +185,7 @@ def _added(*phases: Mapping[str, float]) -> dict[str, float]:
 
 def _history_csv(fit: Fit) -> str:
     extra = sorted({key for row in fit.history for key in row} - set(HISTORY_COLUMNS))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*HISTORY_COLUMNS, *extra], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(fit.history)
-    return text.getvalue()
+    return csv_text([*HISTORY_COLUMNS, *extra], fit.history)
 
 
 def _versions() -> dict[str, str]:

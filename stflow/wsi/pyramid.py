@@ -83,6 +83,7 @@ def open_image(source: Path | np.ndarray) -> pyvips.Image:
     if isinstance(source, np.ndarray):
         height, width, bands = source.shape
         return pyvips.Image.new_from_memory(np.ascontiguousarray(source).data, width, height, bands, "uchar")
+    pyvips.block_untrusted_set(True)  # loaders that libvips itself holds unfit for files of strangers, such as SVG's
     image = pyvips.Image.new_from_file(str(source), access="sequential", fail_on="truncated")
     if image.interpretation not in ("srgb", "rgb"):
         image = image.colourspace("srgb")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stflow.errors import IntegrityError
-from stflow.io import open_h5, partial_of
+from stflow.io import numbers, open_h5, partial_of, reading
 
 if TYPE_CHECKING:
     from stflow.wsi.tiles import Spots
@@ -36,7 +36,7 @@ def link_ready_tiles(source: Path, spots: Spots, out: Path, tile_px: int) -> Non
     IntegrityError
         Cut short, of another form, or with barcodes that the counts lack.
     """
-    with open_h5(source) as handle:
+    with open_h5(source) as handle, reading(source, _REMEDY):
         require_tiles(handle, source, tile_px)
         names = barcodes(handle)
     require_known(names, spots, source)
@@ -62,6 +62,8 @@ def require_tiles(handle: Any, path: Path, tile_px: int | None = None) -> None:
             problems.append(f"img is {img.shape} {img.dtype}, not (N, px, px, 3) uint8")
         elif tile_px is not None and side != tile_px:
             problems.append(f"its tiles are {side} px wide, {tile_px} are asked for (tiling.tile_px)")
+        if coords.shape != (len(img), 2) or coords.dtype.kind not in "fiu":
+            problems.append(f"coords is {coords.shape} {coords.dtype}")
         if not len(img) == len(coords) == len(names):
             problems.append(f"{len(img)} tiles, {len(coords)} corners and {len(names)} barcodes")
         if len(img) == 0:
@@ -102,9 +104,23 @@ def barcodes(handle: Any) -> np.ndarray:
 def tile_centres(handle: Any) -> np.ndarray | None:
     """(N, 2) float64 spot centres in level-0 px: as recorded, else the middle of each tile; None if neither is told."""
     if "centres" in handle:
-        return handle["centres"][:].astype(np.float64)
+        return numbers(handle["centres"], (len(handle["coords"]), 2)).astype(np.float64)
     for key in ("coords", "img"):
         side = handle[key].attrs.get("patch_size_src")
         if side is not None:
-            return handle["coords"][:].astype(np.float64) + float(side) / 2
+            return numbers(handle["coords"], (None, 2)).astype(np.float64) + float(side) / 2
     return None
+
+
+def thumbnail_of(handle: Any) -> tuple[np.ndarray, float]:
+    """(h, w, 3) uint8 picture of the tissue of an open tiles file, and level-0 px a pixel."""
+    picture = numbers(handle["thumbnail"], (None, None, 3), "u")
+    downsample = float(handle["thumbnail"].attrs["downsample"])
+    if picture.dtype != np.uint8 or not picture.size or not downsample > 0:
+        raise ValueError(f"thumbnail is {picture.shape} {picture.dtype}, {downsample} px a pixel")
+    return picture, downsample
+
+
+def mask_of(handle: Any) -> tuple[np.ndarray, float]:
+    """(h, w) bool of what is tissue in an open tiles file, and level-0 px a pixel."""
+    return numbers(handle["mask"], (None, None), "bu").astype(bool), float(handle["mask"].attrs["downsample"])

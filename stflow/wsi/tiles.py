@@ -29,7 +29,7 @@ import numpy as np
 
 from stflow.errors import DataError, IntegrityError
 from stflow.h5 import create_h5
-from stflow.io import SCHEMA_VERSION, open_h5, sha256_file
+from stflow.io import SCHEMA_VERSION, numbers, open_h5, reading, sha256_file
 from stflow.wsi.scale import require_mpp
 from stflow.wsi.slide_image import SlideImage, UnreadableRegion, open_slide
 from stflow.wsi.tile_store import TileStore
@@ -62,12 +62,12 @@ class Spots:
     @classmethod
     def read(cls, path: Path) -> Spots:
         """Read a slide file without its counts."""
-        with open_h5(path) as handle:
+        with open_h5(path) as handle, reading(path):
             meta = handle["uns/stflow"]
             return cls(
                 name=str(meta["slide"].asstr()[()]),
                 barcodes=np.asarray(handle["obs"][handle["obs"].attrs["_index"]].asstr()[:], dtype=object),
-                centres_px=handle["obsm/spatial"][:].astype(np.float64),
+                centres_px=numbers(handle["obsm/spatial"], (None, 2)).astype(np.float64),
                 mpp=float(meta["mpp"][()]),
                 diameter_um=float(meta["spot_diameter_um"][()]),
                 mpp_source=str(meta["mpp_source"].asstr()[()]) if "mpp_source" in meta else "",

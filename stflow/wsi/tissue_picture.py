@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import DataError
-from stflow.io import atomic_path, open_h5
-from stflow.wsi.ready import tile_centres
+from stflow.io import atomic_path, numbers, open_h5, reading
+from stflow.wsi.ready import mask_of, thumbnail_of, tile_centres
 
 _OUTLINE, _SPOT, _DAMAGED = (0, 130, 60), (20, 60, 220), (220, 20, 20)
 _GLASS = 0.55  # brightness of what is not tissue
@@ -32,18 +32,20 @@ def make_tissue_picture(tiles: Path, png: Path) -> None:
     from PIL import Image, ImageDraw
     from scipy import ndimage
 
-    with open_h5(tiles) as handle:
+    with open_h5(tiles) as handle, reading(tiles):
         if "mask" not in handle or "thumbnail" not in handle:
             raise DataError(
                 f"{tiles} has no tissue mask: its patches were cut elsewhere. Only slides cut here have one."
             )
-        thumbnail, downsample = handle["thumbnail"][:], float(handle["thumbnail"].attrs["downsample"])
-        mask = handle["mask"][:]
+        thumbnail, downsample = thumbnail_of(handle)
+        mask, _ = mask_of(handle)
         centres = tile_centres(handle)
-        damaged = handle["unreadable/coords"][:] if "unreadable" in handle else np.zeros((0, 2))
+        damaged = numbers(handle["unreadable/coords"], (None, 2)) if "unreadable" in handle else np.zeros((0, 2))
         side = float(handle["coords"].attrs["patch_size_src"])
     height, width = thumbnail.shape[:2]
-    tissue = np.asarray(Image.fromarray(mask * 255).resize((width, height), Image.Resampling.NEAREST)) > 0
+    tissue = (
+        np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.NEAREST)) > 0
+    )
     picture = np.where(tissue[..., None], thumbnail, (thumbnail * _GLASS).astype(np.uint8))
     picture[tissue ^ ndimage.binary_erosion(tissue, border_value=1)] = _OUTLINE
     image = Image.fromarray(picture)

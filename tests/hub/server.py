@@ -27,6 +27,7 @@ class Repo:
     commit: str = "c" * 40
     token: str | None = None  # the one token that opens it; None: open to all
     branches: tuple[str, ...] = ("main",)
+    unasked: tuple[str, ...] = ()  # files that every listing names, whether they were asked for or not
 
 
 @dataclass
@@ -136,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         if question.startswith("revision"):
             return self.send(200, json.dumps({"id": name, "sha": repo.commit, "siblings": []}).encode())
         entries = []
-        for path in parse_qs(body.decode()).get("paths", []):
+        for path in (*parse_qs(body.decode()).get("paths", []), *repo.unasked):
             if (content := repo.files.get(path)) is not None:
                 entry = {"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
                 if len(content) > LARGE_BYTES:

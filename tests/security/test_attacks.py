@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import os
 import pickle
@@ -25,6 +26,8 @@ from stflow.report.page import to_html
 from stflow.report.render import format_table, to_csv
 from stflow.search.chosen import Chosen
 from stflow.wsi.scale import Scale
+
+ROOT = Path(__file__).parents[2]
 
 EVIL_NAMES = [
     "../../x",
@@ -216,3 +219,35 @@ def test_latex_in_a_name_is_text() -> None:
     tex = to_latex("# T\n\n" + format_table(["gene", "r"], [["\\input{/etc/passwd}", "1"], ["`\\input{x}`", "2"]]))
     assert "\\input" not in tex
     assert "textbackslash" in tex
+
+
+def test_formulas_in_the_tables_of_training_folds_and_benchmarks_are_text(tmp_path: Path) -> None:
+    from stflow.csv_text import csv_text
+    from stflow.data.split_record import splits_csv
+    from stflow.models.base import Fit
+    from stflow.training.train import _history_csv
+
+    evil = "=cmd|' /C calc'!A0"
+    history = _history_csv(Fit(history=[{"epoch": 1, "loss": -0.5, "=note": evil}]))
+    assert evil in history
+    cells = [cell for row in csv.reader(io.StringIO(history)) for cell in row]
+    assert {"'=note", f"'{evil}", "-0.5"} <= set(cells)
+    spec = importlib.util.spec_from_file_location("benchmark_output", ROOT / "benchmarks" / "output.py")
+    assert spec is not None
+    assert spec.loader is not None
+    output = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(output)
+    output.write_csv(tmp_path / "b.csv", [{"name": evil, "@x": -1.5, "inf": "-inf"}])
+    assert (tmp_path / "b.csv").read_bytes() == f"name,'@x,inf\n'{evil},-1.5,-inf\n".encode()
+    assert csv_text(["a", "b"], [{"a": evil}], quote_all=True) == f'"a","b"\n"\'{evil}",""\n'
+
+    class Splits:
+        """A manifest whose reason got past the check of manifests."""
+
+        def folds(self, *_: str) -> tuple[int, ...]:
+            return ()
+
+        def reason(self, *_: str) -> str:
+            return evil
+
+    assert f",'{evil}\n" in splits_csv(Splits(), ["D"], ["clean"])  # type: ignore[arg-type]

@@ -8,10 +8,9 @@ slide whoever the patient is, as the paper's on STImage-1K4M, so that the test s
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
+from stflow.csv_text import csv_text
 from stflow.data.demo.recipe import BENCHMARKS, Benchmark
 from stflow.data.splits import COLUMNS
 from stflow.io import write_text
@@ -50,11 +49,7 @@ def _row(benchmark: Benchmark, slide: str, protocol: str, fold: int, role: str) 
 
 def manifest_csv(benchmark: Benchmark) -> str:
     """Text of a benchmark's split manifest."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(manifest_rows(benchmark))
-    return text.getvalue()
+    return csv_text(COLUMNS, manifest_rows(benchmark))
 
 
 if __name__ == "__main__":

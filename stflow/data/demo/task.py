@@ -5,8 +5,6 @@ Nothing is read: sections are drawn again without their images, which takes a te
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from stflow.csv_text import csv_text
 from stflow.data.demo import recipe
 from stflow.data.demo.expression import GENES
 from stflow.data.demo.manifest import manifest_rows
@@ -70,7 +69,7 @@ def write_stimage_task(benchmark: recipe.Benchmark, root: Path, size_um: float) 
         }
         for slide in benchmark.slides
     ]
-    write_text(root / "meta" / "meta_all_gene.csv", _csv(lines, quoting=csv.QUOTE_ALL))
+    write_text(root / "meta" / "meta_all_gene.csv", _csv(lines, quote_all=True))
     write_json(root / "truth.json", planted_truth())
 
 
@@ -88,10 +87,6 @@ def as_slide(section: Section) -> Slide:
     )
 
 
-def _csv(lines: Iterable[Mapping[str, Any]], quoting: Any = csv.QUOTE_MINIMAL) -> str:
+def _csv(lines: Iterable[Mapping[str, Any]], *, quote_all: bool = False) -> str:
     rows = list(lines)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n", quoting=quoting)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(list(rows[0]), rows, quote_all=quote_all)

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from stflow.data.formats.base import Counts, SlideFormat
 from stflow.data.formats.h5ad import read_h5ad_counts
 from stflow.errors import SlideError
-from stflow.io import read_json
+from stflow.io import read_json, reading
 from stflow.wsi.scale import Scale, require_mpp
 
 #: What a slide's file may end in: pyramids of HEST-1k and of most scanners, as far as OpenSlide reads them.
@@ -75,9 +75,11 @@ class Hest(SlideFormat):
 
         path = self.sidecar_files(dataset, slide)[0]
         metadata = read_json(path) if path.is_file() else {}
-        stated = metadata.get("pixel_size_um_estimated")
+        with reading(path, "Fetch it again."):
+            names = ("pixel_size_um_estimated", "pixel_size_um_embedded")
+            stated, told = (None if metadata.get(name) is None else float(metadata[name]) for name in names)
         if stated is not None:
-            return Scale(require_mpp(float(stated), str(path)), "metadata, pixel_size_um_estimated")
-        embedded = {"metadata, pixel_size_um_embedded": metadata.get("pixel_size_um_embedded")}
+            return Scale(require_mpp(stated, str(path)), "metadata, pixel_size_um_estimated")
+        embedded = {"metadata, pixel_size_um_embedded": told}
         with open_slide(self.image_files(dataset, slide)[0]) as image:
             return image.scale(embedded, self.given_mpp, where=f"slide {slide} ({image.path})")

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from stflow.data.formats.base import Counts, SlideFormat
 from stflow.data.formats.h5ad import read_h5ad_counts
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.wsi.scale import Scale, require_mpp
 
 
@@ -57,10 +57,10 @@ class HestBench(SlideFormat):
 
     def _of_patches(self, path: Path, slide: str) -> tuple[Scale, int]:
         """The scale that the patches tell, and how many there are."""
-        with open_h5(path) as handle:
-            found = [handle[key].attrs["pixel_size"] for key in ("coords", "img") if _has(handle, key)]
+        with open_h5(path) as handle, reading(path, "Fetch it again."):
+            found = [float(handle[key].attrs["pixel_size"]) for key in ("coords", "img") if _has(handle, key)]
             count = len(handle["img"]) if "img" in handle else 0
-        mpp = float(found[0]) if found else self.given_mpp
+        mpp = found[0] if found else self.given_mpp
         where = f"slide {slide} ({path}, attribute pixel_size)"
         return Scale(require_mpp(mpp, where), "attribute pixel_size" if found else "the configuration"), count
 

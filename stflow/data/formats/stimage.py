@@ -102,6 +102,8 @@ def _read_coordinates(path: Path, slide: str) -> pd.DataFrame:
     missing = [column for column in ("yaxis", "xaxis", "r") if column not in table]
     if missing:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}. Fetch the slide's coordinates again.")
+    with _csv(path, slide):
+        table = table[["yaxis", "xaxis", "r"]].astype(np.float64)
     table.index = _barcodes(table.index, slide)
     _require_unique(list(table.index), path)
     return table

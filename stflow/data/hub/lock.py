@@ -22,6 +22,7 @@ from stflow.data.hub.manifest import Known, repository
 from stflow.data.hub.request import Wanted, read_request
 from stflow.errors import AccessError, DataError, IntegrityError
 from stflow.io import SCHEMA_VERSION, read_json, sha256_file, write_json
+from stflow.names import file_problem
 from stflow.provenance import write_if_changed
 
 NAME, COMMIT_NAME = ".hub-lock.json", ".hub-commit"
@@ -30,6 +31,7 @@ _BATCH = 100
 #: Missing files named in a message.
 _NAMED = 10
 _COMMIT = re.compile("[0-9a-f]{40}")
+_HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def read_lock(root: Path) -> Lock | None:
     Raises
     ------
     IntegrityError
-        The file is not a lock.
+        The file is not a lock, or names files outside of its folder.
     """
     path = root / NAME
     if not path.is_file():
@@ -83,11 +85,29 @@ def read_lock(root: Path) -> Lock | None:
     values = read_json(path)
     try:
         files = {name: Entry(**entry) for name, entry in values["files"].items()}
-        return Lock(values["repository"], values["revision"], files)
+        lock = Lock(values["repository"], values["revision"], files)
     except (KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"{path} is not a lock file ({error!r}). Restore it, or delete it and run again."
         ) from error
+    if problem := _problem(lock):
+        raise IntegrityError(f"{path} is not a lock file: {problem}. Restore it, or delete it and run again.")
+    return lock
+
+
+def _problem(lock: Lock) -> str:
+    """What in a lock did not come from this project, in words; empty if all may have."""
+    if not isinstance(lock.repository, str) or not isinstance(lock.revision, str) or file_problem(lock.revision):
+        return f"its repository {lock.repository!r} or revision {lock.revision!r} cannot be one"
+    for name, entry in lock.files.items():
+        if problem := file_problem(name):
+            return problem
+        hashes = [entry.sha256, entry.git_sha1]
+        if type(entry.bytes) is not int or not all(
+            value is None or (isinstance(value, str) and _HASH.fullmatch(value)) for value in hashes
+        ):
+            return f"{name} has size {entry.bytes!r} and hashes {hashes}"
+    return ""
 
 
 def write_lock(root: Path, lock: Lock) -> None:
@@ -220,6 +240,8 @@ def lock_files(item: Wanted) -> Lock:
     """
     from huggingface_hub import HfApi
 
+    if problems := [problem for file in item.files if (problem := file_problem(file))]:
+        raise DataError(f"{item.repository}: {problems[0]}. Correct the split manifest or the request.")
     item.root.mkdir(parents=True, exist_ok=True)
     with (item.root / f"{NAME}.flock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

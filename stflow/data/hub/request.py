@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stflow.io import SCHEMA_VERSION, read_json
+from stflow.errors import DataError
+from stflow.io import SCHEMA_VERSION, read_json, reading
+from stflow.names import file_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,22 @@ def to_json(wanted: Sequence[Wanted]) -> dict:
 
 
 def read_request(path: Path) -> list[Wanted]:
-    """Inverse of `to_json`, from a file."""
-    return [
-        Wanted(entry["repository"], Path(entry["root"]), tuple(entry["files"]), tuple(entry.get("encoders", ())))
-        for entry in read_json(path)["wanted"]
-    ]
+    """Inverse of `to_json`, from a file.
+
+    Raises
+    ------
+    IntegrityError
+        The file is not a request.
+    DataError
+        It asks for a file outside of its folder.
+    """
+    values = read_json(path)
+    with reading(path):
+        wanted = [
+            Wanted(entry["repository"], Path(entry["root"]), tuple(entry["files"]), tuple(entry.get("encoders", ())))
+            for entry in values["wanted"]
+        ]
+    for item in wanted:
+        if problems := [problem for file in item.files if (problem := file_problem(str(file)))]:
+            raise DataError(f"{path}: {item.repository}: {problems[0]}. Correct the split manifest.")
+    return wanted

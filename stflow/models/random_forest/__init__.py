@@ -18,6 +18,7 @@ from pydantic import Field
 
 from stflow.data.slide import Slide
 from stflow.models.base import Fit, Method, Settings
+from stflow.models.state import require_width
 from stflow.seeds import entropy
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class RandomForest(Method):
         """(N, G) float32: the mean of the trees' leaves, each gene's own forest; on the CPU, whatever grew them."""
         from stflow.models.random_forest.bins import to_bins
 
-        return self.trees.predict(to_bins(slide.features[self.task.encoder], self.edges))
+        features = slide.features[self.task.encoder]
+        require_width(features.shape[1], len(self.edges), slide.name, self.task.encoder)
+        return self.trees.predict(to_bins(features, self.edges))
 
     def state(self) -> Mapping[str, np.ndarray]:
         """``edges``, and the nodes of all trees: gene after gene, tree after tree (`trees.Trees`)."""
@@ -92,3 +95,7 @@ class RandomForest(Method):
 
         self.edges = state["edges"]
         self.trees = Trees(**{name: value for name, value in state.items() if name != "edges"})
+        if self.edges.ndim != 2 or self.edges.dtype.kind != "f":
+            raise ValueError(f"edges is {self.edges.shape} {self.edges.dtype}, not (D, bins - 1) and floating")
+        if problem := self.trees.problem(n_features=len(self.edges), n_genes=len(self.task.genes)):
+            raise ValueError(problem)

@@ -32,6 +32,10 @@ class Tree(NamedTuple):
     value: np.ndarray
 
 
+#: Types of the arrays of `Trees`.
+_KINDS = {"roots": "int64", "leaves": "int64", "feature": "int16", "cut": "uint8", "next": "int32", "value": "float32"}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trees:
     """All trees of all genes: the arrays of `Tree` one after the other, nine bytes a node."""
@@ -60,6 +64,34 @@ class Trees:
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def problem(self, *, n_features: int, n_genes: int) -> str:
+        """Why these arrays of a file are no trees for (N, n_features) bins, in words; empty if they are.
+
+        The compiled walk goes where they point: every step must lead down its own tree and end at one of its leaves.
+        """
+        for name, kind in _KINDS.items():
+            array, dimensions = getattr(self, name), 2 if name in ("roots", "leaves") else 1
+            if array.dtype != kind or array.ndim != dimensions:
+                return f"{name} is {array.shape} {array.dtype}, not {dimensions}-dimensional {kind}"
+        if self.roots.shape != self.leaves.shape or len(self.roots) != n_genes or not self.roots.size:
+            return f"roots are {self.roots.shape}, leaves {self.leaves.shape}, for {n_genes} genes"
+        if not len(self.feature) == len(self.cut) == len(self.next):
+            return f"{len(self.feature)} nodes, {len(self.cut)} cuts and {len(self.next)} next rows"
+        first, first_leaf = self.roots.ravel(), self.leaves.ravel()
+        end, end_leaf = (np.append(a[1:], len(b)) for a, b in ((first, self.feature), (first_leaf, self.value)))
+        if first[0] != 0 or first_leaf[0] != 0 or (end <= first).any() or (end_leaf <= first_leaf).any():
+            return "its trees do not stand one after the other"
+        for lo, hi, n_leaves in zip(first, end, end_leaf - first_leaf, strict=True):
+            feature, after, row = self.feature[lo:hi], self.next[lo:hi], np.arange(hi - lo)
+            inner = feature >= 0
+            if (feature[inner] >= n_features).any():
+                return f"the tree at node {lo} looks at a feature beyond {n_features}"
+            if (after[inner] <= row[inner] + 1).any() or (after[inner] >= hi - lo).any():
+                return f"the tree at node {lo} leads out of itself, or back"
+            if (after[~inner] < 0).any() or (after[~inner] >= n_leaves).any():
+                return f"the tree at node {lo} has a leaf beyond its {n_leaves}"
+        return ""
 
     def predict(self, bins: np.ndarray) -> np.ndarray:
         """(N, G) float32 mean over each gene's trees for (N, D) uint8 bins; threads share the spots."""

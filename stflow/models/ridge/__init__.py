@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from stflow.data.slide import Slide
 from stflow.models.around import neighbour_means
 from stflow.models.base import Fit, Method, Settings
+from stflow.models.state import require_arrays, require_width
 from stflow.seeds import entropy
 
 if TYPE_CHECKING:
@@ -174,7 +175,9 @@ class Ridge(Method):
     def predict(self, slide: Slide, *, seed: int, device: str = "cpu") -> np.ndarray:
         """(N, G) float32 predicted log1p counts."""
         s = self.settings
-        x = (self.inputs(slide) - self.centre) / self.scale
+        x = self.inputs(slide)
+        require_width(x.shape[1], len(self.centre), slide.name, self.task.encoder)
+        x = (x - self.centre) / self.scale
         predicted = x @ self.axes.T @ self.weights + self.intercept
         if s.own_weight < 1:
             around = neighbour_means(predicted, slide.centres_um, s.smoothed_over)
@@ -187,5 +190,7 @@ class Ridge(Method):
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Inverse of ``state``."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        forms = {"centre": "D", "scale": "D", "axes": "KD", "weights": "KG", "intercept": "G"}
+        require_arrays(state, forms, G=len(self.task.genes))
+        for name in forms:
+            setattr(self, name, state[name])

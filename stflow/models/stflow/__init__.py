@@ -195,6 +195,9 @@ class STFlow(Method):
 
         self._learner = Learner(self, state["denoiser.image.weight"].shape[1], 0)
         self._learner.load_state(state)
+        width, scaled = state["denoiser.image.weight"].shape[1], len(self._learner.scaling.mean)
+        if width != scaled:
+            raise ValueError(f"its network takes {width} features, {scaled} are scaled")
 
     @classmethod
     def n_params(cls, settings: SettingsBase, n_features: int, n_genes: int) -> int | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from stflow.errors import DataError
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.layout import Layout
+from stflow.wsi.ready import thumbnail_of
 
 #: Diameter of a Visium spot, for a slide whose file does not tell its own.
 VISIUM_SPOT_UM = 55.0
@@ -68,13 +69,14 @@ def read_canvas(tiles: Path, slide: str, centres_px: np.ndarray, image: Path | N
         A file that is missing or cut short.
     """
     picture, downsample, spot_um = None, 1.0, VISIUM_SPOT_UM
-    with open_h5(tiles) as handle:
-        mpp = handle.attrs.get("mpp", handle["img"].attrs.get("pixel_size"))
+    with open_h5(tiles) as handle, reading(tiles):
+        told = handle.attrs.get("mpp", handle["img"].attrs.get("pixel_size"))
+        mpp = None if told is None else float(told)
         if "thumbnail" in handle:
-            picture, downsample = handle["thumbnail"][:], float(handle["thumbnail"].attrs["downsample"])
+            picture, downsample = thumbnail_of(handle)
     slide_file = Layout(tiles.absolute().parents[2]).slide(tiles.absolute().parent.name, slide)
     if slide_file.is_file():
-        with open_h5(slide_file) as handle:
+        with open_h5(slide_file) as handle, reading(slide_file):
             meta = handle["uns/stflow"]
             mpp, spot_um = float(meta["mpp"][()]), float(meta["spot_diameter_um"][()])
     if mpp is None:
@@ -84,7 +86,7 @@ def read_canvas(tiles: Path, slide: str, centres_px: np.ndarray, image: Path | N
 
         with open_slide(image) as opened:
             picture, downsample, _ = opened.overview(max(1.0, max(opened.size) / 1000))
-    return Canvas(centres_px, spot_um / float(mpp), float(mpp), picture, downsample)
+    return Canvas(centres_px, spot_um / mpp, mpp, picture, downsample)
 
 
 def faded(picture: np.ndarray) -> np.ndarray:
