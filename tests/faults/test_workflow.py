@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.workflow
 
-#: Stages at whose first job the clock of a kill starts, each a trial; every second one with libraries loaded beforehand.
+#: Stages at whose first job the clock of a kill starts; of every second one, jobs start without a server.
 STAGES = ("tile", "embed", "train", "evaluate")
 #: Longest time from that first job to the kill (s); a trial that has ended by then was not struck.
 WINDOW_S = 5.0
