@@ -56,15 +56,15 @@ def read_metrics(
     frames = []
     for path in paths:
         try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
+            table = pq.read_table(path, page_checksum_verification=True)
+            names = table.column_names
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise IntegrityError(
                 f"{path} is not a whole metrics file ({error}). Delete it and run `evaluate`."
             ) from error
-        if table.column_names != list(COLUMNS):
+        if names != list(COLUMNS):
             raise IntegrityError(
-                f"{path} has the columns {', '.join(table.column_names)}, not {', '.join(COLUMNS)}. "
-                "Delete it and run `evaluate`."
+                f"{path} has the columns {', '.join(names)}, not {', '.join(COLUMNS)}. Delete it and run `evaluate`."
             )
         told = table.schema.metadata or {}
         if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():

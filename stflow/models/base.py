@@ -158,8 +158,9 @@ class Method(ABC):
             "names": self.task.names,
         }
         arrays = {key: np.asarray(value, order="C") for key, value in self.state().items()}
+        sealed = json.dumps({**metadata, "sha256": _model_sha256(metadata, arrays)})
         with atomic_path(path) as partial:
-            partial.write_bytes(save(arrays, metadata={"stflow": json.dumps(metadata)}))
+            partial.write_bytes(save(arrays, metadata={"stflow": sealed}))
 
     @classmethod
     def load(cls, path: Path, sampling: Mapping[str, object] | None = None) -> Self:
@@ -191,8 +192,11 @@ class Method(ABC):
             with safe_open(path, framework="numpy") as handle:
                 metadata = json.loads((handle.metadata() or {}).get("stflow", "{}"))
                 state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise IntegrityError(f"{path} is not a whole model file ({error}): delete it and train again.") from error
+        promised = metadata.pop("sha256", None)  # files of earlier versions, and of failed trainings, have none
+        if promised is not None and promised != _model_sha256(metadata, state):
+            raise IntegrityError(f"{path} is not as it was written: its hash is another. Delete it and train again.")
         if metadata.get("method") != cls.name:
             raise IntegrityError(f"{path} is a {metadata.get('method')} model, not {cls.name}: train again.")
         if "failed" in metadata:
@@ -222,6 +226,14 @@ class Method(ABC):
             return cls.Settings.model_validate({**trained, **sampling})
         except ValidationError as error:
             raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
+
+
+def _model_sha256(metadata: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash of all that a model file says."""
+    from stflow.io import sha256_array, sha256_json
+
+    parts = {name: sha256_array(array) for name, array in arrays.items()}
+    return sha256_json({"metadata": metadata, "arrays": parts})
 
 
 def parse_settings(settings: str) -> dict[str, object]:

@@ -87,6 +87,7 @@ class Bench:
 
     def __init__(self, root: Path, book: Book) -> None:
         self.root, self.whole, self.book = root, root / "whole", book
+        self.said = ""  # what the last rerun said
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
         script = Path(__file__).with_name("stages.py")
         self.process = subprocess.Popen(
@@ -131,6 +132,7 @@ class Bench:
         for later in STAGES[STAGES.index(stage) :]:
             if not all((folder / name).exists() for name in OUTPUTS[later]):
                 outputs.append(self.run(later, folder)["output"])
+        self.said = "\n".join(outputs)
         recomputed = sum(not (folder / name).exists() or stamp(folder / name) != was for name, was in stamps.items())
         equal = all(
             (folder / name).exists() and (folder / name).read_bytes() == data for name, data in self.bytes.items()

@@ -115,6 +115,14 @@ def wait_for_end(pids: Iterable[int], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def under_way(root: Path) -> set[str]:
+    """Results of jobs that the Snakemake of a folder has begun and not ended, as its own marks say."""
+    place = root / ".snakemake" / "incomplete"
+    marks = (path.relative_to(place).parts for path in place.rglob("*") if path.is_file())
+    texts = ("".join(part.removeprefix("@") for part in parts) for parts in marks)  # long names are cut up
+    return {base64.urlsafe_b64decode(text).decode().removeprefix("results/") for text in texts}
+
+
 class Call:
     """A running Snakemake, in a process group of its own; its output goes to a file."""
 
@@ -220,13 +228,6 @@ class Flow:
         """Files under their own names that are not what the untouched run wrote."""
         there = (name for name in self.bytes if (self.results / name).exists())
         return [name for name in there if (self.results / name).read_bytes() != self.bytes[name]]
-
-    def under_way(self) -> set[str]:
-        """Files of jobs that Snakemake has begun and not ended, as its own marks say."""
-        place = self.root / ".snakemake" / "incomplete"
-        marks = (path.relative_to(place).parts for path in place.rglob("*") if path.is_file())
-        texts = ("".join(part.removeprefix("@") for part in parts) for parts in marks)  # long names are cut up
-        return {base64.urlsafe_b64decode(text).decode().removeprefix("results/") for text in texts}
 
     def upstream(self, stage: str) -> list[str]:
         """Files of the stages before ``stage``."""

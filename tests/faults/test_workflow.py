@@ -50,7 +50,7 @@ def test_kill(kind: str, stage: str, flow: Any, enter: Any, rng: np.random.Gener
     struck, below = strike(call, kind, rng)
     call.end()
     first = call.output
-    before, begun, half = flow.whole(), flow.under_way(), flow.half_written()
+    before, begun, half = flow.whole(), tools.under_way(flow.root), flow.half_written()
     lost = [name for name in flow.upstream(stage) if name not in before]
     code, output = flow.run(**variables)
     locked = tools.LOCKED in output
