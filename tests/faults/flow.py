@@ -53,6 +53,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 }
 #: How the message of a stage's jobs begins.
 BEGINS = {"tile": "Cut the tiles", "embed": "Embed", "train": "Train", "predict": "Predict", "evaluate": "Score"}
+#: What hangs is given up after this long; a busy machine may need minutes (s).
+LONGEST_S = 1500.0
 LOCKED = "Directory cannot be locked"
 
 
@@ -107,7 +109,7 @@ def kill(pids: Iterable[int]) -> None:
             continue
 
 
-def wait_for_end(pids: Iterable[int], seconds: float = 60.0) -> None:
+def wait_for_end(pids: Iterable[int], seconds: float = LONGEST_S) -> None:
     """Wait until none of them runs."""
     until = time.monotonic() + seconds
     while left := [pid for pid in pids if is_running(pid)]:
@@ -140,14 +142,14 @@ class Call:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, text: str, seconds: float = 120.0) -> None:
+    def wait_for(self, text: str, seconds: float = LONGEST_S) -> None:
         """Wait until it has said ``text``, or has ended."""
         until = time.monotonic() + seconds
         while text not in self.output and self.process.poll() is None:
             assert time.monotonic() < until, self.output
             time.sleep(0.02)
 
-    def end(self, seconds: float = 240.0) -> int:
+    def end(self, seconds: float = LONGEST_S) -> int:
         """Its exit status."""
         return self.process.wait(timeout=seconds)
 
