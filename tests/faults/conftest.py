@@ -38,6 +38,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "evaluate": ("metrics.parquet",),
     "aggregate": ("scores.csv",),
 }
+#: What a stage writes last beside that; it holds times, and so is not compared.
+ALSO = {"train": (f"{RUN}/run.json",)}
 
 
 @dataclass
@@ -115,7 +117,7 @@ class Bench:
         folder = self.root / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.whole, folder)
-        for name in (name for later in STAGES[STAGES.index(stage) :] for name in OUTPUTS[later]):
+        for name in (name for later in STAGES[STAGES.index(stage) :] for name in all_of(later)):
             (folder / name).unlink()
         if stage in ("tile", "embed"):
             shutil.rmtree(folder / "features")
@@ -130,7 +132,7 @@ class Bench:
         stamps = {name: stamp(folder / name) for name in [*upstream, *there] if (folder / name).exists()}
         outputs = []
         for later in STAGES[STAGES.index(stage) :]:
-            if not all((folder / name).exists() for name in OUTPUTS[later]):
+            if not all((folder / name).exists() for name in all_of(later)):
                 outputs.append(self.run(later, folder)["output"])
         self.said = "\n".join(outputs)
         recomputed = sum(not (folder / name).exists() or stamp(folder / name) != was for name, was in stamps.items())
@@ -142,6 +144,11 @@ class Bench:
         self.book.trials.append(trial)
         assert trial.survived, (trial, half, left, outputs)
         return trial
+
+
+def all_of(stage: str) -> tuple[str, ...]:
+    """Files without which a stage has not ended."""
+    return (*OUTPUTS[stage], *ALSO.get(stage, ()))
 
 
 def stamp(path: Path) -> tuple[int, int]:

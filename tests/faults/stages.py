@@ -1,6 +1,7 @@
 """A process that has imported all and forks for each stage: a job costs its work, not its start.
 
-It reads one JSON object a line: stage, results, and one fault or none: kill_after (s), limit (bytes a file may have).
+It reads one JSON object a line: stage, results, and one fault or none: kill_after (s; counted
+from when a file of the pattern once_there is there, if that is given), limit (bytes a file may have).
 It answers with one: code (negative: the signal), output, seconds.
 """
 
@@ -192,6 +193,12 @@ def warm_up(results: Path) -> None:
     print("ready", flush=True)
 
 
+def wait_for_file(pid: int, results: Path, mark: str) -> None:
+    """Wait until there is a file of this pattern, or the child has ended."""
+    while not any(results.glob(mark)) and not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.001)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     warm_up(Path(sys.argv[1]))
@@ -204,6 +211,8 @@ def main() -> None:
             child(asked["stage"], Path(asked["results"]), asked.get("limit"), writing)
         os.close(writing)
         if (after := asked.get("kill_after")) is not None:
+            if mark := asked.get("once_there"):
+                wait_for_file(pid, Path(asked["results"]), mark)
             time.sleep(after)
             os.kill(pid, signal.SIGKILL)  # a child that has ended is not yet waited for: its number is still its own
         with os.fdopen(reading, errors="replace") as stream:

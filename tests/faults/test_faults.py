@@ -67,11 +67,13 @@ def test_what_was_done_before_a_kill_is_not_done_again(
     total = 0
     for number in range(KILLS // 2):
         folder = bench.before(stage)
-        done = bench.run(stage, folder, kill_after=float(rng.uniform(0.2, 0.9)) * bench.seconds[stage])
+        mark = {"embed": "features/**/*.blocks", "train": "runs/**/checkpoint.safetensors"}[stage]
+        done = bench.run(stage, folder, once_there=mark, kill_after=float(rng.uniform(0, 0.5)) * bench.seconds[stage])
         if done["code"] == 0:
             continue
         kept = epochs_kept(folder, outputs) if stage == "train" else tiles_kept(folder)
-        again = any(not (folder / name).exists() for name in outputs[stage])
+        names = [*outputs[stage], *([f"{Path(outputs[stage][0]).parent}/run.json"] if stage == "train" else [])]
+        again = any(not (folder / name).exists() for name in names)
         bench.finish("SIGKILL, taken up", stage, number, folder, True)
         if stage == "train":
             found = re.findall(r"resumes after epoch (\d+) of 6", bench.said)
