@@ -55,8 +55,10 @@ def tiles_kept(folder: Path) -> int:
         elif not path.with_suffix(".h5").exists():
             header, _, records = path.read_bytes().partition(b"\n")
             told = json.loads(header) if records else {"dim": 1, "batch_size": 1}
-            block = 64 + told["batch_size"] * told["dim"] * 4
-            total += min(len(records) // block * told["batch_size"], TILES)
+            rows, left = 0, len(records)
+            while rows < TILES and left >= (size := 64 + min(told["batch_size"], TILES - rows) * told["dim"] * 4):
+                rows, left = min(rows + told["batch_size"], TILES), left - size
+            total += rows
     return total
 
 
