@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stflow.data.sparse_check import require_sparse_matrices
 from stflow.errors import IntegrityError, ResourceError
 from stflow.io import atomic_path, open_h5
+from stflow.seal import seal
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -83,7 +84,7 @@ class _Sink:
 
 
 @contextmanager
-def create_h5(path: Path | str, expected_bytes: int = 0) -> Iterator[Any]:
+def create_h5(path: Path | str, expected_bytes: int = 0, *, sealed: bool = False) -> Iterator[Any]:
     """An HDF5 file to write; it stands at ``path`` once the block ends without an error, and not before.
 
     Parameters
@@ -92,6 +93,8 @@ def create_h5(path: Path | str, expected_bytes: int = 0) -> Iterator[Any]:
         File to write.
     expected_bytes
         What it will hold, if that is known: a disk with less room is refused before the work is done.
+    sealed
+        Its bytes are hashed, and whoever opens it compares (`stflow.seal`): for files that are read as a whole.
 
     Raises
     ------
@@ -114,10 +117,12 @@ def create_h5(path: Path | str, expected_bytes: int = 0) -> Iterator[Any]:
                 yield handle
         finally:
             sink.close()
+        if sealed:
+            seal(partial)
 
 
 def write_anndata(path: Path | str, adata: AnnData) -> None:
-    """Write an AnnData as h5ad, whole or not at all.
+    """Write an AnnData as h5ad, whole or not at all, and sealed.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def write_anndata(path: Path | str, adata: AnnData) -> None:
     """
     from anndata.io import write_elem
 
-    with create_h5(path) as handle:
+    with create_h5(path, sealed=True) as handle:
         write_elem(handle, "/", adata)
 
 

@@ -9,8 +9,10 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from stflow.errors import IntegrityError, ResourceError
+from stflow.seal import check_seal
 
 #: Every file the project writes carries this number; a reader refuses a newer one.
 SCHEMA_VERSION = 1
@@ -35,11 +38,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     ResourceError
-        The disk is full; nothing is left behind at ``path``.
+        The disk is full, or ``path`` may not be written; nothing is left behind there.
     """
     path = Path(path)
-    partial = partial_of(path)
+    partial = _partial_name(path)
     try:
+        partial_of(path)
         yield partial
         with partial.open("rb") as handle:
             os.fsync(handle.fileno())
@@ -50,9 +54,55 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             raise ResourceError(
                 f"disk full while writing {path}: nothing was kept. Free space on that disk and run again."
             ) from error
+        if error.errno in _REFUSED and (error.filename is None or Path(error.filename) in (partial, *path.parents)):
+            raise ResourceError(_not_writable(path, os.strerror(error.errno))) from error
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
+
+
+#: What the system answers where a file may not be written.
+_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _not_writable(path: Path, why: str) -> str:
+    return f"{path} cannot be written ({why}): nothing was changed. Make its folder writable and run again."
+
+
+def require_writable(folder: Path) -> None:
+    """Check that files can be made in a folder, or the folder itself where it is not there yet.
+
+    Raises
+    ------
+    ResourceError
+        It is read-only, or not this user's to write.
+    """
+    place = next((place for place in (folder, *folder.absolute().parents) if place.exists()), folder)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ResourceError(_not_writable(folder, "read-only, or not this user's"))
+
+
+#: Clocks of one network may differ by this much (s), and files named in a message.
+_CLOCKS_S, _NAMED = 60, 5
+
+
+def require_past(paths: Iterable[Path | str]) -> None:
+    """Check that no file has a time to come: what is made of it would look older than it.
+
+    Raises
+    ------
+    IntegrityError
+        Some have; files that are not there are left out.
+    """
+    limit = time.time() + _CLOCKS_S
+    found = sorted({str(path) for path in paths if Path(path).exists() and Path(path).stat().st_mtime > limit})
+    if found:
+        names = shlex.join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+        raise IntegrityError(
+            f"{len(found)} files are dated in the future, and what is made of them would look out of date: nothing "
+            f"was started. Set the clock of this machine if it is slow, or give them the time of now: touch {names}"
+        )
 
 
 def partial_of(path: Path) -> Path:
@@ -69,7 +119,11 @@ def partial_of(path: Path) -> Path:
                 shutil.rmtree(found, ignore_errors=True)
             else:
                 found.unlink(missing_ok=True)
-    return path.with_name(f"{before}{os.getpid()}{after}")
+    return _partial_name(path)
+
+
+def _partial_name(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{platform.node()}.{os.getpid()}.partial{path.suffix}")
 
 
 def _is_alive(pid: int) -> bool:
@@ -179,19 +233,28 @@ def reading(path: Path | str, remedy: str = "Delete it and run again.") -> Itera
 
 
 @contextmanager
-def open_h5(path: Path | str) -> Iterator[Any]:
+def open_h5(path: Path | str, *, whole: bool = True) -> Iterator[Any]:
     """Open an HDF5 file to read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    whole
+        Compare it with its seal, which reads all of it; not worth the time where only a number is looked up.
 
     Raises
     ------
     IntegrityError
-        The file is cut short or is not HDF5.
+        The file is cut short, is not HDF5, or is not what was sealed (`stflow.seal`).
     """
     import h5py
 
     path = Path(path)
     if not path.is_file():
         raise IntegrityError(f"{path} does not exist. Run the stage that makes it.")
+    if whole:
+        check_seal(path)
     try:
         handle = h5py.File(path, "r")
     except OSError as error:

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,8 @@ from stflow.io import (
     open_h5,
     partial_of,
     read_json,
+    require_past,
+    require_writable,
     sha256_array,
     sha256_json,
     write_json,
@@ -137,3 +140,37 @@ def test_partial_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
     assert partial_of(tmp_path / "a.zarr") == tmp_path / f".a.{node}.{os.getpid()}.partial.zarr"
     assert not begun.exists(), "a folder is removed as a file is"
     assert all(path.exists() for path in kept)
+
+
+def test_a_file_that_may_not_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    told = r"a\.txt cannot be written \(Read-only file system\).*Make its folder"
+    with pytest.raises(ResourceError, match=told), atomic_path(path) as partial:
+        raise OSError(errno.EROFS, "Read-only file system", str(partial))
+    other = tmp_path / "secret"
+    with pytest.raises(PermissionError), atomic_path(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(other))  # of a file that was to be read
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable(tmp_path / "not" / "there" / "yet")
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path)
+    for folder in (tmp_path, tmp_path / "not" / "there" / "yet"):
+        with pytest.raises(ResourceError, match=f"{folder} cannot be written"):
+            require_writable(folder)
+
+
+def test_files_of_the_future_are_named(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.h5" for number in range(7)]
+    for path in paths:
+        path.touch()
+    require_past([*paths, tmp_path / "not there"])
+    ahead = time.time() + 3600
+    os.utime(paths[0], (ahead, ahead))
+    with pytest.raises(IntegrityError, match=rf"1 files are dated in the future.*touch {paths[0]}$"):
+        require_past(paths)
+    for path in paths:
+        os.utime(path, (ahead, ahead))
+    with pytest.raises(IntegrityError, match=r"7 files are dated in the future.*4\.h5 and 2 more$"):
+        require_past(paths)

@@ -49,7 +49,7 @@ def write_features(path: Path, table: Features) -> None:
     """Write a features file, atomically."""
     import h5py
 
-    with create_h5(path) as handle:
+    with create_h5(path, sealed=True) as handle:
         handle["features"] = np.ascontiguousarray(table.features, dtype=np.float32)
         handle.create_dataset("barcodes", data=[[str(name)] for name in table.barcodes], dtype=h5py.string_dtype())
         handle["coords"] = np.asarray(table.coords, dtype=np.int64)

@@ -72,12 +72,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     again = "Delete it and run `evaluate`."
     try:
-        table = pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        names = table.column_names
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise IntegrityError(f"{path} is not a whole metrics file ({error}). {again}") from error
     kinds = {name: COLUMNS[name] for name in columns or COLUMNS}
-    if table.column_names != list(kinds):
-        raise IntegrityError(f"{path} has the columns {', '.join(table.column_names)}, not {', '.join(kinds)}. {again}")
+    if names != list(kinds):
+        raise IntegrityError(f"{path} has the columns {', '.join(names)}, not {', '.join(kinds)}. {again}")
     told = table.schema.metadata or {}
     if b"stflow_schema" in told and told.get(b"stflow_metrics", b"1") != METRICS_VERSION.encode():
         raise IntegrityError(f"{path} holds other metrics than this program writes. {again}")

@@ -169,4 +169,4 @@ def _write(path: Path, rows: dict[str, list[Any]]) -> None:
         },
     )
     with atomic_path(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)

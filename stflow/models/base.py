@@ -158,8 +158,9 @@ class Method(ABC):
             "names": self.task.names,
         }
         arrays = {key: np.asarray(value, order="C") for key, value in self.state().items()}
+        sealed = json.dumps({**metadata, "sha256": _model_sha256(metadata, arrays)})
         with atomic_path(path) as partial:
-            partial.write_bytes(save(arrays, metadata={"stflow": json.dumps(metadata)}))
+            partial.write_bytes(save(arrays, metadata={"stflow": sealed}))
 
     @classmethod
     def load(cls, path: Path, sampling: Mapping[str, object] | None = None) -> Self:
@@ -195,9 +196,13 @@ class Method(ABC):
                 state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise IntegrityError(f"{path} is not a whole model file ({error}): delete it and train again.") from error
-        if not isinstance(metadata, dict) or metadata.get("method") != cls.name:
-            told = metadata.get("method") if isinstance(metadata, dict) else type(metadata).__name__
-            raise IntegrityError(f"{path} is a {told} model, not {cls.name}: train again.")
+        if not isinstance(metadata, dict):
+            raise IntegrityError(f"{path} is a {type(metadata).__name__} model, not {cls.name}: train again.")
+        promised = metadata.pop("sha256", None)  # files of earlier versions, and of failed trainings, have none
+        if promised is not None and promised != _model_sha256(metadata, state):
+            raise IntegrityError(f"{path} is not as it was written: its hash is another. Delete it and train again.")
+        if metadata.get("method") != cls.name:
+            raise IntegrityError(f"{path} is a {metadata.get('method')} model, not {cls.name}: train again.")
         if "failed" in metadata:
             raise IntegrityError(f"{path} holds no model, as training failed: {metadata['failed']}")
         try:
@@ -233,6 +238,14 @@ class Method(ABC):
             return cls.Settings.model_validate({**trained, **sampling})
         except ValidationError as error:
             raise ConfigError(f"settings of {cls.name} cannot be used: {error}") from error
+
+
+def _model_sha256(metadata: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash of all that a model file says."""
+    from stflow.io import sha256_array, sha256_json
+
+    parts = {name: sha256_array(array) for name, array in arrays.items()}
+    return sha256_json({"metadata": metadata, "arrays": parts})
 
 
 def _list(values: object) -> list:

@@ -102,7 +102,7 @@ def count(layout: Layout, benchmark: str, slide: str) -> tuple[int, int] | None:
     slide_file, tiles_file = layout.slide(benchmark, slide), layout.tiles(benchmark, slide)
     if not (slide_file.is_file() and tiles_file.is_file()):
         return None
-    with open_h5(slide_file) as counts, reading(slide_file):
+    with open_h5(slide_file, whole=False) as counts, reading(slide_file):
         spots = int(counts["uns/stflow/n_spots"][()])
     with open_h5(tiles_file) as tiles, reading(tiles_file):
         return spots, len(tiles["img"])

@@ -184,7 +184,7 @@ def spots_of(plan: Plan, benchmark: str, dataset: str, slide: str) -> float:
     """Spots of a slide: as its file says, or as published, or a guess; a broken file is for its reader to tell."""
     path = plan.layout.slide(benchmark, slide)
     if path.is_file():
-        with suppress(IntegrityError), open_h5(path) as handle, reading(path):
+        with suppress(IntegrityError), open_h5(path, whole=False) as handle, reading(path):
             return int(handle["uns/stflow/n_spots"][()])
     facts = slide_facts(benchmark).get((dataset, slide))
     return facts.spots if facts is not None else UNKNOWN_SPOTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -10,13 +11,21 @@ import subprocess
 import sys
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+# pytest imports tests by their path alone, so a module beside them is loaded the same way.
+if "fault_flow" not in sys.modules:
+    _spec = importlib.util.spec_from_file_location("fault_flow", Path(__file__).with_name("flow.py"))
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules["fault_flow"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["fault_flow"])
 
 STAGES = ("tile", "embed", "train", "predict", "evaluate", "aggregate")
 RUN = "runs/B/D/classical/stflow/default/clean/fold0/seed0"
@@ -29,6 +38,8 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     "evaluate": ("metrics.parquet",),
     "aggregate": ("scores.csv",),
 }
+#: What a stage writes last beside that; it holds times, and so is not compared.
+ALSO = {"train": (f"{RUN}/run.json",)}
 
 
 @dataclass
@@ -76,8 +87,9 @@ class Book:
 class Bench:
     """The untouched run and the process that forks stages."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.whole, self.book = root, root / "whole", Book()
+    def __init__(self, root: Path, book: Book) -> None:
+        self.root, self.whole, self.book = root, root / "whole", book
+        self.said = ""  # what the last rerun said
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
         script = Path(__file__).with_name("stages.py")
         self.process = subprocess.Popen(
@@ -105,7 +117,7 @@ class Bench:
         folder = self.root / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.whole, folder)
-        for name in (name for later in STAGES[STAGES.index(stage) :] for name in OUTPUTS[later]):
+        for name in (name for later in STAGES[STAGES.index(stage) :] for name in all_of(later)):
             (folder / name).unlink()
         if stage in ("tile", "embed"):
             shutil.rmtree(folder / "features")
@@ -120,8 +132,9 @@ class Bench:
         stamps = {name: stamp(folder / name) for name in [*upstream, *there] if (folder / name).exists()}
         outputs = []
         for later in STAGES[STAGES.index(stage) :]:
-            if not all((folder / name).exists() for name in OUTPUTS[later]):
+            if not all((folder / name).exists() for name in all_of(later)):
                 outputs.append(self.run(later, folder)["output"])
+        self.said = "\n".join(outputs)
         recomputed = sum(not (folder / name).exists() or stamp(folder / name) != was for name, was in stamps.items())
         equal = all(
             (folder / name).exists() and (folder / name).read_bytes() == data for name, data in self.bytes.items()
@@ -133,6 +146,11 @@ class Bench:
         return trial
 
 
+def all_of(stage: str) -> tuple[str, ...]:
+    """Files without which a stage has not ended."""
+    return (*OUTPUTS[stage], *ALSO.get(stage, ()))
+
+
 def stamp(path: Path) -> tuple[int, int]:
     """Inode and time of change: another pair is another file."""
     found = path.stat()
@@ -140,15 +158,40 @@ def stamp(path: Path) -> tuple[int, int]:
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """Made once; at the end the table is written to the path of ``FAULT_TABLE``, without its suffix."""
-    made = Bench(tmp_path_factory.mktemp("faults"))
+def book() -> Iterator[Book]:
+    """At the end its table is written to the path of ``FAULT_TABLE``, without its suffix."""
+    made = Book()
+    yield made
+    if path := os.environ.get("FAULT_TABLE"):
+        made.write(Path(path))
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory, book: Book) -> Iterator[Bench]:
+    """Made once."""
+    made = Bench(tmp_path_factory.mktemp("faults"), book)
     yield made
     assert made.process.stdin is not None
     made.process.stdin.close()
     made.process.wait()
-    if path := os.environ.get("FAULT_TABLE"):
-        made.book.write(Path(path))
+
+
+@pytest.fixture(scope="session")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small workflow and its untouched run (`flow.Flow`), made once."""
+    return sys.modules["fault_flow"].Flow(tmp_path_factory.mktemp("flow"))
+
+
+@pytest.fixture
+def enter(book: Book) -> Callable[..., Trial]:
+    """``enter(kind, stage, number, survived=..., lost=..., recomputed=..., struck=...)`` writes a trial down."""
+
+    def add(kind: str, stage: str, number: int, **seen: Any) -> Trial:
+        trial = Trial(kind, stage, number, **seen)
+        book.trials.append(trial)
+        return trial
+
+    return add
 
 
 @pytest.fixture

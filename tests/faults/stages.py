@@ -1,6 +1,7 @@
 """A process that has imported all and forks for each stage: a job costs its work, not its start.
 
-It reads one JSON object a line: stage, results, and one fault or none: kill_after (s), limit (bytes a file may have).
+It reads one JSON object a line: stage, results, and one fault or none: kill_after (s; counted
+from when a file of the pattern once_there is there, if that is given), limit (bytes a file may have).
 It answers with one: code (negative: the signal), output, seconds.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -17,7 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import constants
 
+from stflow.data.hub.download import download_file
+from stflow.data.hub.lock import make_lock
+from stflow.data.hub.request import read_request
 from stflow.data.slide import write_slide
 from stflow.embedding.extract import make_features
 from stflow.errors import StflowError
@@ -25,7 +31,6 @@ from stflow.evaluation.aggregate import read_metrics, run_scores
 from stflow.evaluation.evaluate import evaluate_group
 from stflow.io import write_json, write_text
 from stflow.layout import Layout
-from stflow.models import METHODS
 from stflow.training import fit
 from stflow.training.predict import predict_run
 from stflow.training.train import train_run
@@ -41,7 +46,7 @@ SETTINGS = {
 
 
 def make(results: Path) -> None:
-    """Three slides of 36 spots, their images, one fold, one gene list."""
+    """Three slides of 36 spots, their images, two folds, one gene list."""
     from stflow.wsi.pyramid import write_pyramid
 
     rows, columns = np.mgrid[:6, :6]
@@ -58,9 +63,11 @@ def make(results: Path) -> None:
             centres_px=centres, mpp=1.0, spot_diameter_um=55, genes=GENES,
             counts=rng.poisson(2.0, (36, len(GENES))).astype(np.float32),
         )  # fmt: skip
-        lines.append(f"D,{name},P{seed},*,0,{'test' if name == 'S3' else 'train'}")
+        for fold, tested in enumerate(("S3", "S1")):
+            lines.append(f"D,{name},P{seed},*,{fold},{'test' if name == tested else 'train'}")
     write_text(results / "B.csv", "\n".join(lines) + "\n")
-    write_json(Layout(results).genes("B", "D", "clean"), {"schema": 1, "source": "made", "folds": {"0": list(GENES)}})
+    folds = {fold: list(GENES) for fold in ("0", "1")}
+    write_json(Layout(results).genes("B", "D", "clean"), {"schema": 1, "source": "made", "folds": folds})
 
 
 def tile(results: Path) -> None:
@@ -87,6 +94,36 @@ def train(results: Path) -> None:
     train_run(results, RUN, results / "B.csv", json.dumps(SETTINGS), threads=1, device="cpu")
 
 
+def _keep_checkpoint(results: Path, run: str = RUN, **settings: object) -> None:
+    """Train another run; its last checkpoint is then `checkpoint.safetensors` of the results folder."""
+    save = fit.save_checkpoint
+
+    def save_and_copy(path: Path, *rest: object) -> None:
+        save(path, *rest)  # type: ignore[arg-type]
+        shutil.copy(path, results / path.name)
+
+    fit.save_checkpoint = save_and_copy
+    fit.CHECKPOINT_EVERY_S = 0.0
+    text = json.dumps({**SETTINGS, **settings})
+    train_run(results, run, results / "B.csv", text, threads=1, device="cpu")
+
+
+def other_seed(results: Path) -> None:
+    _keep_checkpoint(results, f"{GROUP}/fold0/seed1")
+
+
+def other_fold(results: Path) -> None:
+    _keep_checkpoint(results, f"{GROUP}/fold1/seed0")
+
+
+def other_settings(results: Path) -> None:
+    _keep_checkpoint(results, learning_rate=1e-3)
+
+
+def same(results: Path) -> None:
+    _keep_checkpoint(results)
+
+
 def predict(results: Path) -> None:
     predict_run(results, RUN, results / "B.csv", threads=1, device="cpu")
 
@@ -100,13 +137,29 @@ def aggregate(results: Path) -> None:
     write_text(results / "scores.csv", scores.to_csv(index=False))
 
 
-def load_model(results: Path) -> None:
-    METHODS.get("stflow").load(Layout(results).model(RUN))
+def _use_hub(results: Path) -> None:
+    """Point the client at the address in a file. It reads its environment at import, so that comes too late."""
+    address = (results / "hub.address").read_text(encoding="utf-8")
+    constants.ENDPOINT = address
+    constants.HUGGINGFACE_CO_URL_TEMPLATE = address + "/{repo_id}/resolve/{revision}/{filename}"
 
 
-STAGES = {
-    function.__name__: function for function in (make, tile, embed, train, predict, evaluate, aggregate, load_model)
-}
+def lock(results: Path) -> None:
+    _use_hub(results)
+    make_lock(results / "hub.json", results / "data")
+
+
+def download(results: Path) -> None:
+    _use_hub(results)
+    (wanted,) = read_request(results / "hub.json")
+    for file in wanted.files:
+        if not (wanted.root / file).exists():  # the workflow asks for missing files only
+            download_file(wanted.repository, wanted.root, file)
+
+
+OTHERS = (other_seed, other_fold, other_settings, same)
+RESULTS = (make, tile, embed, train, predict, evaluate, aggregate)
+STAGES = {function.__name__: function for function in (*RESULTS, lock, download, *OTHERS)}
 
 
 def child(stage: str, results: Path, limit: int | None, out: int) -> None:
@@ -140,6 +193,12 @@ def warm_up(results: Path) -> None:
     print("ready", flush=True)
 
 
+def wait_for_file(pid: int, results: Path, mark: str) -> None:
+    """Wait until there is a file of this pattern, or the child has ended."""
+    while not any(results.glob(mark)) and not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.001)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     warm_up(Path(sys.argv[1]))
@@ -152,6 +211,8 @@ def main() -> None:
             child(asked["stage"], Path(asked["results"]), asked.get("limit"), writing)
         os.close(writing)
         if (after := asked.get("kill_after")) is not None:
+            if mark := asked.get("once_there"):
+                wait_for_file(pid, Path(asked["results"]), mark)
             time.sleep(after)
             os.kill(pid, signal.SIGKILL)  # a child that has ended is not yet waited for: its number is still its own
         with os.fdopen(reading, errors="replace") as stream:

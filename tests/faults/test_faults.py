@@ -5,17 +5,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 KILLS = int(os.environ.get("FAULT_TRIALS", "16"))
 STAGES = ("tile", "embed", "train", "predict", "evaluate", "aggregate")
+TILES = 36
 #: A stage that reads what another made, by the one that made it.
 READER = {"tile": "embed", "embed": "train", "train": "predict", "predict": "evaluate", "evaluate": "aggregate"}
 
@@ -31,6 +35,55 @@ def test_sigkill_at_a_random_moment(stage: str, bench: Any, rng: np.random.Gener
         trial = bench.finish("SIGKILL", stage, number, folder, done["code"] != 0)
         assert trial.lost == trial.recomputed == 0 or stage in ("embed", "train")
     assert struck  # a stage may end before its kill where the machine is uneven
+
+
+def epochs_kept(folder: Path, outputs: dict[str, tuple[str, ...]]) -> int:
+    """Epochs of the checkpoint that a killed training has left; 0 where there is none."""
+    path = (folder / outputs["train"][0]).with_name("checkpoint.safetensors")
+    if not path.exists():
+        return 0
+    with safe_open(path, framework="numpy") as handle:
+        return int(json.loads(handle.metadata()["stflow"])["state"]["epoch"])
+
+
+def tiles_kept(folder: Path) -> int:
+    """Tiles of whole records, and of features files that are kept."""
+    total = 0
+    for path in (folder / "features" / "classical" / "B" / ".kept").glob("S*"):
+        if path.suffix == ".h5":
+            total += TILES
+        elif not path.with_suffix(".h5").exists():
+            header, _, records = path.read_bytes().partition(b"\n")
+            told = json.loads(header) if records else {"dim": 1, "batch_size": 1}
+            rows, left = 0, len(records)
+            while rows < TILES and left >= (size := 64 + min(told["batch_size"], TILES - rows) * told["dim"] * 4):
+                rows, left = min(rows + told["batch_size"], TILES), left - size
+            total += rows
+    return total
+
+
+@pytest.mark.parametrize("stage", ["embed", "train"])
+def test_what_was_done_before_a_kill_is_not_done_again(
+    stage: str, bench: Any, rng: np.random.Generator, outputs: dict[str, tuple[str, ...]]
+) -> None:
+    total = 0
+    for number in range(KILLS // 2):
+        folder = bench.before(stage)
+        mark = {"embed": "features/**/*.blocks", "train": "runs/**/checkpoint.safetensors"}[stage]
+        done = bench.run(stage, folder, once_there=mark, kill_after=float(rng.uniform(0, 0.5)) * bench.seconds[stage])
+        if done["code"] == 0:
+            continue
+        kept = epochs_kept(folder, outputs) if stage == "train" else tiles_kept(folder)
+        names = [*outputs[stage], *([f"{Path(outputs[stage][0]).parent}/run.json"] if stage == "train" else [])]
+        again = any(not (folder / name).exists() for name in names)
+        bench.finish("SIGKILL, taken up", stage, number, folder, True)
+        if stage == "train":
+            found = re.findall(r"resumes after epoch (\d+) of 6", bench.said)
+        else:
+            found = re.findall(r"(\d+) (?:tiles )?from an earlier run", bench.said)
+        assert not again or sum(map(int, found)) == kept, (kept, bench.said)
+        total += kept if again else 0
+    assert total
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ class Hub:
     lock: threading.Lock = field(default_factory=threading.Lock)
     stalled: threading.Event = field(default_factory=threading.Event)
     resumed: threading.Event = field(default_factory=threading.Event)
+    body_s: float = 0.0  # how long a body takes, in tenths; 0: it is sent at once
 
     def fault(self, method: str, path: str) -> Fault | None:
         """The fault that this request runs into, counted down."""
@@ -185,13 +187,25 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body[: len(body) // 2] if drop or stall else body)
+            self.write(body[: len(body) // 2] if drop or stall else body)
         if drop or stall:
             self.wfile.flush()
             self.close_connection = True
         if stall:
             self.hub.stalled.set()
             self.hub.resumed.wait(timeout=60)
+
+    def write(self, body: bytes) -> None:
+        """Send a body, at the hub's pace; a client that is gone has been killed by a test."""
+        size = max(len(body) // 10, 1) if self.hub.body_s else max(len(body), 1)
+        try:
+            for start in range(0, len(body), size):
+                self.wfile.write(body[start : start + size])
+                self.wfile.flush()
+                if self.hub.body_s:
+                    time.sleep(self.hub.body_s / 10)
+        except ConnectionError:
+            self.close_connection = True
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from stflow.config import validate as check_config
 from stflow.data.known_patients import KNOWN
 from stflow.data.hub.lock import COMMIT_NAME
 from stflow.errors import StflowError
+from stflow.io import require_past, require_writable
 from stflow.job_resources import JobResources, growing
 from stflow.layout import TILES, Group, Run
 from stflow.lease import SHARE_VARIABLE, gpu_limit
@@ -155,6 +156,17 @@ def prediction_inputs(wildcards):
         "features": PLAN.feature_paths(run.group.encoder, run.group.benchmark, slides),
         "tiles": PLAN.method_tile_paths(run.group, slides),
     }
+
+
+def require_usable_files():
+    """Say before any job runs what it would end with: results that cannot be written, inputs dated in the future."""
+    jobs = list(workflow.dag.needrun_jobs())
+    made = {str(file) for job in jobs for file in job.output}
+    try:
+        require_writable(RESULTS)
+        require_past({str(file) for job in jobs for file in job.input} - made)
+    except StflowError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def keep_to_visible_gpus():
