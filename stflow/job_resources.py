@@ -36,6 +36,8 @@ START_MIN = 15
 GPU_CORES = 20.0
 #: Threads that a time limit counts on: with more a job is hardly faster on a few thousand spots.
 MOST_THREADS = 2
+#: Seconds of a tile that is cut: 2 ms of one core on the demo, and room for a slow disk and compressed slides.
+CUT_S = 10e-3
 #: Longest time that is asked for, minutes: two days, the limit of many partitions.
 LONGEST_MIN = 2880
 #: A region is floor(u N) of a slide's N spots, u uniform: its mean share of the spots, and of the pairs of spots.
@@ -143,6 +145,10 @@ class JobResources:
         """Time of a prediction."""
         return self._asked_min(run, self.predict_core_s(run), attempt)
 
+    def tile_min(self, benchmark: str, slide: str, attempt: int = 1) -> int:
+        """Time of cutting a slide's tiles."""
+        return _minutes(self.spots_of_slide(benchmark, slide) * CUT_S, attempt)
+
     def embed_min(self, encoder: str, benchmark: str, slides: Iterable[str], attempt: int = 1) -> int:
         """Time of a job that encodes slides; one that asks the scheduler for a GPU has it."""
         encoders, name = self._plan.encoders, self._plan.encoders.names[encoder]
@@ -180,6 +186,10 @@ class JobResources:
         often = self._steps(run) * self.samples(run) * self._forest(run)
         return _prediction_ms(self.work(run), spots.test, often) / 1000
 
+    def gpu_cores(self, run: Run) -> float:
+        """Cores that a GPU is as fast as; on whole tiles as in encoding, which is the same arithmetic."""
+        return encoder_cost.GPU_GFLOPS / encoder_cost.CORE_GFLOPS if self.work(run) is ON_TILES else GPU_CORES
+
     def samples(self, run: Run) -> int:
         """Samples that a prediction is the mean of."""
         return int(getattr(self.settings(run), "samples", 1))
@@ -212,7 +222,7 @@ class JobResources:
         # On `auto` a job may find itself on a CPU; only where CUDA is demanded is a GPU counted on.
         training = self._plan.config.training
         on_gpu = training.device == "cuda" and METHODS.get(run.group.method).needs_gpu
-        return _minutes(core_s / (GPU_CORES if on_gpu else min(training.threads, MOST_THREADS)), attempt)
+        return _minutes(core_s / (self.gpu_cores(run) if on_gpu else min(training.threads, MOST_THREADS)), attempt)
 
     def settings(self, run: Run) -> object:
         """The settings of a run's method and variant."""

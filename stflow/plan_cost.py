@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from stflow import encoder_cost, plan_download
 from stflow.errors import ConfigError
-from stflow.job_resources import GPU_CORES, TILE_KB, JobResources
+from stflow.job_resources import TILE_KB, JobResources
 from stflow.layout import Run
 from stflow.models import METHODS
 from stflow.plan_download import Download
@@ -66,11 +66,13 @@ class Stage:
 
 @dataclass
 class Estimate:
-    """The whole of it. Sizes on disk in bytes by kind; ``sources``: where a method's hours come from, in words."""
+    """The whole of it. Sizes on disk in bytes by kind; ``trainings`` is their stage by method; ``sources``: where a
+    method's hours come from, in words."""
 
     stages: dict[str, Stage] = field(default_factory=dict)
     disk: dict[str, float] = field(default_factory=dict)
     download: Download = field(default_factory=Download)
+    trainings: dict[str, Stage] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -186,12 +188,16 @@ class _Estimator:
 
     def _on_worker(self, run: Run, core_s: float) -> float:
         """Seconds of what takes so many core-seconds at the size of the method's defaults."""
-        return core_s * self._share(run) / (GPU_CORES if self._on_gpu(run.group.method) else 1.0)
+        return core_s * self._share(run) / (self._needs.gpu_cores(run) if self._on_gpu(run.group.method) else 1.0)
 
     def _add(self, stage: str, run: Run, seconds: float) -> None:
-        known = self._found.stages[stage]
-        known.core_h += seconds / 3600  # beside a GPU one core is busy giving it work
-        known.gpu_h += seconds / 3600 if self._on_gpu(run.group.method) else 0.0
+        method, counted = run.group.method, [self._found.stages[stage]]
+        if stage == "train":
+            counted.append(self._found.trainings.setdefault(method, Stage()))
+            counted[-1].jobs += 1
+        for known in counted:
+            known.core_h += seconds / 3600  # beside a GPU one core is busy giving it work
+            known.gpu_h += seconds / 3600 if self._on_gpu(method) else 0.0
 
     def _train_s(self, run: Run) -> float:
         method = run.group.method
@@ -309,3 +315,7 @@ class _Estimator:
                 found.known += plan_download.of_her2st(self._plan, name)
         if found.total:
             self._keep("downloaded files", found.total)
+        for name in self._plan.sourced("demo"):
+            if made := rules.get(f"source_{name}_slide", 0):
+                size = plan_download.DEMO_SLIDE_MB[self._plan.config.benchmarks[name].format]
+                self._keep("made slides (pictures, counts)", made * size * 1e6)

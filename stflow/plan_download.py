@@ -23,6 +23,8 @@ NONZERO_B, CSV_COUNT_B, CSV_PLACE_B = 8, 2, 60
 PICTURE_KB = 50.0
 #: Bytes of a list of genes, and of a slide's metadata.
 SMALL_B = 2_000.0
+#: Genes of the demo's slides, and MB of one with its picture by format.
+DEMO_GENES, DEMO_SLIDE_MB = 200, {"hest": 67.0, "stimage": 16.0}
 #: Bytes of a parameter in a weights file, fp32.
 PARAMETER_B = 4.0
 
@@ -87,6 +89,8 @@ def counts_b(plan: Plan, benchmark: str, slide: str) -> float:
     """Bytes of a slide's counts as a sparse matrix."""
     facts = slide_facts(benchmark).get((plan.dataset_of(benchmark, slide), slide))
     most = COUNTS_KB * 1000
+    if plan.config.benchmarks[benchmark].source == "demo":
+        most = DEMO_GENES * NONZERO_B
     return _spots(plan, benchmark, slide) * (most if facts is None else min(facts.genes * NONZERO_B, most))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stflow.encoder_cost import GPU_GFLOPS
 from stflow.job_resources import GPU_CORES
-from stflow.plan_cost import Estimate, dry_run, estimate
+from stflow.plan_cost import Estimate, Stage, dry_run, estimate
 
 
 def print_plan(config: Path | None, targets: Sequence[str], gpus: int, cores: int, json: bool) -> None:
@@ -28,10 +28,10 @@ def to_text(found: Estimate, gpus: int, cores: int) -> str:
     jobs = sum(stage.jobs for stage in found.stages.values())
     if not jobs:
         return "Nothing to be done: all is made."
-    lines = [f"{'stage':<24} {'jobs':>7} {'core-hours':>12} {'GPU-hours':>12}"]
+    lines = [f"{'stage':<26} {'jobs':>7} {'core-hours':>12} {'GPU-hours':>12}"]
     for name, stage in sorted(found.stages.items(), key=lambda item: -(item[1].core_h + item[1].gpu_h)):
-        lines.append(f"{name:<24} {stage.jobs:>7,} {duration(stage.core_h):>12} {duration(stage.gpu_h):>12}")
-    lines.append(f"{'all':<24} {jobs:>7,} {duration(found.core_h):>12} {duration(found.gpu_h):>12}")
+        lines.append(f"{name:<26} {stage.jobs:>7,} {duration(stage.core_h):>12} {duration(stage.gpu_h):>12}")
+    lines.append(f"{'all':<26} {jobs:>7,} {duration(found.core_h):>12} {duration(found.gpu_h):>12}")
     wall = duration(found.wall_h(gpus, cores))
     lines.append(f"at least {wall} on {gpus} GPU(s) and {cores} core(s)")
     lines += [f"disk: {kind} {size(n_bytes)}" for kind, n_bytes in sorted(found.disk.items())]
@@ -39,10 +39,17 @@ def to_text(found: Estimate, gpus: int, cores: int) -> str:
         guessed = f", of it {size(download.estimated)} estimated" if download.estimated else ""
         unknown = f"; {download.unknown:,} files whose size is not known" if download.unknown else ""
         lines.append(f"download: {size(download.total)}{guessed}{unknown}")
-    lines += [f"trainings of {method}: {source}" for method, source in sorted(found.sources.items())]
+    lines += [_trainings(method, stage, found.sources[method]) for method, stage in sorted(found.trainings.items())]
     if found.gpu_h:
-        lines.append(f"A GPU trains as {GPU_CORES:.0f} cores do and encodes {GPU_GFLOPS / 1000:.0f} TFLOP/s: assumed.")
+        tera = f"{GPU_GFLOPS / 1000:.0f} TFLOP/s"
+        lines.append(f"Assumed: a GPU trains as {GPU_CORES:.0f} cores do, and does {tera} on tiles. None was measured.")
     return "\n".join(lines)
+
+
+def _trainings(method: str, stage: Stage, source: str) -> str:
+    """A method's trainings, how long they take and where that comes from."""
+    took = f"{duration(stage.gpu_h)} of a GPU" if stage.gpu_h else f"{duration(stage.core_h)} of a core"
+    return f"{stage.jobs:,} trainings of {method}, {took}: {source}"
 
 
 def duration(hours: float) -> str:

@@ -96,6 +96,7 @@ def test_core_hours(plan) -> None:
     assert found.stages["predict"].core_h == pytest.approx((START_S + 10_000 * 0.3e-3) / 3600)
     encoded_s = encoder_cost.core_s(EncoderName.parse("uni"), 20_000)
     assert found.stages["embed"].core_h == pytest.approx((2 * START_S + encoded_s) / 3600)
+    assert found.trainings == {"stflow": found.stages["train"]}
     assert found.wall_h(0, 4) == pytest.approx(found.core_h / 4)
 
 

@@ -21,8 +21,12 @@ def test_the_text() -> None:
     assert lines[4] == "at least 3.8 min on 8 GPU(s) and 64 core(s)"
     assert "disk: models 3.0 MB" in lines
     assert "download: 3.0 GB, of it 1.0 GB estimated; 3 files whose size is not known" in lines
-    assert lines[-1].endswith("assumed.")
+    assert lines[-1].startswith("Assumed: ")
     assert to_text(Estimate(), 0, 1) == "Nothing to be done: all is made."
+    of_method = Estimate(
+        {"train": Stage(2, 3, 3)}, trainings={"triplex": Stage(2, 3, 3)}, sources={"triplex": "Assumed."}
+    )
+    assert "2 trainings of triplex, 3.0 h of a GPU: Assumed." in to_text(of_method, 1, 1)
     known = Estimate({"download_0": Stage(3)}, download=Download(2e9))
     assert to_text(known, 0, 1).endswith("download: 2.0 GB"), "no GPU hour, so nothing is assumed"
 
