@@ -66,8 +66,8 @@ class Stage:
 
 @dataclass
 class Estimate:
-    """The whole of it. Sizes on disk in bytes by kind; ``trainings`` is their stage by method; ``sources``: where a
-    method's hours come from, in words."""
+    """The whole of it. Sizes on disk in bytes by kind; ``trainings`` is their stage by method; ``sources``: where the
+    hours of a method or a search come from, in words."""
 
     stages: dict[str, Stage] = field(default_factory=dict)
     disk: dict[str, float] = field(default_factory=dict)
@@ -243,7 +243,10 @@ class _Estimator:
         cost = self._searched(run.group.method)
         if cost is None:
             spots = self._needs.spots(run, "train")[0]
-            cost = Cost(self._epoch_s(run) / spots, 0.0, self._start_s(run), "")
+            cost = Cost(
+                self._epoch_s(run) / spots, 0.0, self._start_s(run), "docs/resources.md, as none is finished here."
+            )
+        self._found.sources[f"search of {run.group.method}"] = cost.source
         return job_s(self._plan, run, rung, cost)
 
     def _search_cost(self, method: str) -> Cost | None:

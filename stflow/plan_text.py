@@ -40,6 +40,7 @@ def to_text(found: Estimate, gpus: int, cores: int) -> str:
         unknown = f"; {download.unknown:,} files whose size is not known" if download.unknown else ""
         lines.append(f"download: {size(download.total)}{guessed}{unknown}")
     lines += [_trainings(method, stage, found.sources[method]) for method, stage in sorted(found.trainings.items())]
+    lines += [f"{name}: {source}" for name, source in sorted(found.sources.items()) if name not in found.trainings]
     if found.gpu_h:
         tera = f"{GPU_GFLOPS / 1000:.0f} TFLOP/s"
         lines.append(f"Assumed: a GPU trains as {GPU_CORES:.0f} cores do, and does {tera} on tiles. None was measured.")

@@ -23,9 +23,9 @@ def test_the_text() -> None:
     assert "download: 3.0 GB, of it 1.0 GB estimated; 3 files whose size is not known" in lines
     assert lines[-1].startswith("Assumed: ")
     assert to_text(Estimate(), 0, 1) == "Nothing to be done: all is made."
-    of_method = Estimate(
-        {"train": Stage(2, 3, 3)}, trainings={"triplex": Stage(2, 3, 3)}, sources={"triplex": "Assumed."}
-    )
+    of_method = Estimate({"train": Stage(2, 3, 3)}, trainings={"triplex": Stage(2, 3, 3)})
+    of_method.sources |= {"triplex": "Assumed.", "search of stflow": "Measured."}
+    assert "search of stflow: Measured." in to_text(of_method, 1, 1).splitlines()
     assert "2 trainings of triplex, 3.0 h of a GPU: Assumed." in to_text(of_method, 1, 1)
     known = Estimate({"download_0": Stage(3)}, download=Download(2e9))
     assert to_text(known, 0, 1).endswith("download: 2.0 GB"), "no GPU hour, so nothing is assumed"
