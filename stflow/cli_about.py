@@ -33,8 +33,11 @@ def plan(
     cores: Annotated[int, typer.Option(min=1, help="CPU cores there are.")] = 8,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What a run would take, told before it starts: jobs, hours, disk, download. Call it where Snakemake is called."""
-    from stflow.plan_cost import print_plan
+    """What a run would take, told before it starts: jobs, core-hours, GPU-hours, disk, download.
+
+    Call it where Snakemake is called.
+    """
+    from stflow.plan_text import print_plan
 
     print_plan(config, targets or (), gpus, cores, json)
 

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stflow.io import write_text
@@ -44,6 +44,21 @@ def surrounded(n_gpus: int, timing: Path | None) -> Iterator[None]:
             seconds = _process_age_s() - waited
             row = (f"{seconds:.3f}", f"{peak_mb:.1f}", f"{cpu:.3f}", str(len(gpus)), f"{_gpu_memory_mb():.1f}")
             write_text(timing, "\t".join(TIMING_COLUMNS) + "\n" + "\t".join(row) + "\n")
+
+
+def read_timing(path: Path) -> dict[str, float]:
+    """A timing file's last row by column, of those that are numbers; empty where there is no such file or row.
+
+    Snakemake's own ``benchmark`` files are read too; what it could not measure (``NA``, ``-``) is left out.
+    """
+    if not path.is_file():
+        return {}
+    head, *rows = path.read_text(encoding="utf-8").splitlines() or [""]
+    numbers: dict[str, float] = {}
+    for name, cell in zip(head.split("\t"), rows[-1].split("\t") if rows else (), strict=False):
+        with suppress(ValueError):
+            numbers[name] = float(cell)
+    return numbers if {"s", "cpu_time"} <= numbers.keys() and numbers["s"] > 0 else {}
 
 
 def _process_age_s() -> float:

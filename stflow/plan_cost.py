@@ -1,8 +1,9 @@
-"""What a call of Snakemake would do, told before it starts: jobs by stage, hours, disk, download.
+"""What a call of Snakemake would do, counted before it starts: jobs by stage, core-hours, GPU-hours, disk, download.
 
-Which jobs there are is Snakemake's own answer, a dry run; what is made already is not in it. A training's hours come
-from finished trainings of its method below the results folder, where there are some, else from `stflow.job_resources`;
-what a GPU is faster by is assumed there. Sizes on disk follow from spots, features and genes.
+Which jobs there are is Snakemake's own answer, a dry run; what is made already is not in it. A core-hour is an hour of
+processor time of one core: a job of two busy threads takes two in an hour. A training's hours and epochs come from
+finished trainings of its method below the results folder, where there are some, else from `stflow.job_resources`. What
+a GPU is faster by is assumed. Sizes on disk follow from spots, features and genes.
 """
 
 from __future__ import annotations
@@ -17,34 +18,41 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from stflow.data.hub.lock import NAME as HUB_LOCK
+from stflow import encoder_cost, plan_download
 from stflow.errors import ConfigError
-from stflow.io import read_json
-from stflow.job_resources import GPU_FACTOR, TILE_KB, JobResources
+from stflow.job_resources import TILE_KB, JobResources
 from stflow.layout import Run
 from stflow.models import METHODS
-from stflow.search.estimate import Cost, Device, measured, read_records
+from stflow.plan_download import Download
+from stflow.search.estimate import Cost, Device, Load, cost_of, job_s, known_cost, measured, read_records
 
 if TYPE_CHECKING:
     from stflow.workflow import Plan
 
-#: CPU seconds of a job of stages that hardly depend on what they read, measured on the demo; `OTHER_S` of all others.
+#: Core-seconds of a job of stages that hardly depend on what they read, measured on the demo; `OTHER_S` of all others.
 STAGE_S = {"evaluate": 0.5, "counts": 0.6, "splits": 0.4, "table_page": 0.4, "efficiency": 120.0}
 OTHER_S = 2.0
-#: CPU seconds: of a tile that is cut, and of a spot's features from an encoder without a network (demo, 390 spots).
-TILE_S, CLASSICAL_S = 2e-3, 3e-3
-#: CPU seconds of a tile and a parameter of a network: a ViT-L of 304 million encodes 1.3 tiles/s on two threads.
-PARAMETER_S = 2 / 1.3 / 304e6
-#: How much faster a GPU encodes than two CPU threads; assumed, as none was measured.
-GPU_ENCODES = 300.0
-#: Seconds of a job before it computes: on a GPU CUDA starts too (assumed).
+#: Core-seconds of a tile that is cut (demo, 390 spots).
+CUT_S = 2e-3
+#: Core-seconds of a job before it computes; seconds of a GPU's, where CUDA starts too (assumed).
 START_S, GPU_START_S = 2.0, 12.0
+#: Stages whose jobs are priced one by one.
+_ONE_BY_ONE = ("train", "predict", "embed", "embed_part", "tile", "search_slice", "search_rung")
+#: Rules that only name what others make; so do those of a dataset, a method or a table of the paper.
+GATHERING = frozenset(
+    {
+        *("all", "tiles", "downloads", "tissue", "features", "datasets", "exports", "pages", "biomarkers"),
+        *("gene_groups", "tables_and_figures", "figure2", "table7", "table8"),
+    }
+)
 
 _TRAIN = re.compile(r"^Job \d+: Train (\S+)\.$", re.MULTILINE)
 _PREDICT = re.compile(r"^Job \d+: Predict with (\S+)\.$", re.MULTILINE)
 _EMBED = re.compile(r"^Job \d+: Embed the tiles of ([^/\n]+)/(\S+) with (\S+)\.$", re.MULTILINE)
 _EMBED_PART = re.compile(r"^Job \d+: Embed the tiles of (.+) of (\S+) with (\S+)\.$", re.MULTILINE)
 _CUT = re.compile(r"^Job \d+: Cut the tiles of ([^/\n]+)/(\S+)\.$", re.MULTILINE)
+_COUNTS = re.compile(r"^Job \d+: Read the counts of ([^/\n]+)/(\S+)\.$", re.MULTILINE)
+_TRY = re.compile(r"^Job \d+: Try (?:candidates \S+ of rung (\d+)|\S+) on (\S+)\.$", re.MULTILINE)
 
 
 @dataclass
@@ -52,35 +60,36 @@ class Stage:
     """Jobs of one rule, and what they take."""
 
     jobs: int = 0
-    cpu_h: float = 0.0
+    core_h: float = 0.0
     gpu_h: float = 0.0
 
 
 @dataclass
 class Estimate:
-    """The whole of it. Sizes in bytes; ``download`` counts files whose size a lock knows, ``unknown`` the others."""
+    """The whole of it. Sizes on disk in bytes by kind; ``trainings`` is their stage by method; ``sources``: where the
+    hours of a method or a search come from, in words."""
 
     stages: dict[str, Stage] = field(default_factory=dict)
     disk: dict[str, float] = field(default_factory=dict)
-    download: float = 0.0
-    unknown: int = 0
+    download: Download = field(default_factory=Download)
+    trainings: dict[str, Stage] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
 
     @property
-    def cpu_h(self) -> float:
-        return sum(stage.cpu_h for stage in self.stages.values())
+    def core_h(self) -> float:
+        return sum(stage.core_h for stage in self.stages.values())
 
     @property
     def gpu_h(self) -> float:
         return sum(stage.gpu_h for stage in self.stages.values())
 
     def wall_h(self, gpus: int, cores: int) -> float:
-        """A lower bound of the time on so many GPUs and cores: no job waits for another."""
-        return max(self.gpu_h / gpus if gpus else 0.0, self.cpu_h / cores)
+        """A lower bound of the time on so many GPUs and cores: no job waits for another, and all cores are busy."""
+        return max(self.gpu_h / gpus if gpus else 0.0, self.core_h / cores)
 
     def to_json(self, gpus: int, cores: int) -> dict[str, Any]:
         """All numbers as JSON holds them."""
-        totals = {"cpu_h": self.cpu_h, "gpu_h": self.gpu_h, "wall_h_at_least": self.wall_h(gpus, cores)}
+        totals = {"core_h": self.core_h, "gpu_h": self.gpu_h, "wall_h_at_least": self.wall_h(gpus, cores)}
         return {**asdict(self), **totals, "jobs": sum(stage.jobs for stage in self.stages.values())}
 
 
@@ -110,15 +119,21 @@ def estimate(plan: Plan, said: str, gpus: int) -> Estimate:
     said
         The output of `dry_run`.
     gpus
-        GPUs there are; with none, or where the configuration says ``cpu``, their jobs count as CPU time.
+        GPUs there are; with none, or where the configuration says ``cpu``, their jobs count as core-hours.
     """
     return _Estimator(plan, gpus).estimate(said)
 
 
 def job_counts(said: str) -> dict[str, int]:
-    """Rule -> jobs, of a dry run's table; rules without work of their own are left out."""
+    """Rule -> jobs, of a dry run's table."""
     table = said.partition("Job stats:")[2].partition("\n\n")[0]
     return {name: int(number) for name, number in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if name != "total"}
+
+
+def gathering(plan: Plan) -> set[str]:
+    """Rules of a plan without work of their own, which are no jobs."""
+    named = plan.named_targets()
+    return {*GATHERING, *plan.paper.tables, *(name for _, name in named), *(f"{kind}_{name}" for kind, name in named)}
 
 
 class _Estimator:
@@ -126,22 +141,25 @@ class _Estimator:
         self._plan, self._needs = plan, JobResources(plan)
         self._has_gpus = gpus > 0 and plan.config.training.device != "cpu"
         self._cost, self._n_params = cache(self._cost_of), cache(self._count_params)
+        self._records, self._searched = cache(self._read_records), cache(self._search_cost)
         self._found = Estimate()
+        self._epochs_known: dict[str, list[bool]] = {}
 
     def estimate(self, said: str) -> Estimate:
-        found = self._found
+        found, left_out = self._found, gathering(self._plan)
         for name, jobs in job_counts(said).items():
-            stage = found.stages[name] = Stage(jobs)
-            if name not in ("train", "predict", "embed", "embed_part", "tile"):
-                stage.cpu_h = jobs * STAGE_S.get(name, OTHER_S) / 3600
+            if name not in left_out:
+                stage = found.stages[name] = Stage(jobs)
+                stage.core_h = 0.0 if name in _ONE_BY_ONE else jobs * STAGE_S.get(name, OTHER_S) / 3600
         for run in map(Run.parse, _TRAIN.findall(said)):
-            self._add_run("train", run, self._train_s(run), self._model_bytes(run))
+            self._add("train", run, self._train_s(run))
+            self._keep("models", self._model_bytes(run))
         for run in map(Run.parse, _PREDICT.findall(said)):
-            spots, _ = self._needs.spots(run, "test")
-            work = self._needs.work(run)
-            samples = getattr(self._needs.settings(run), "samples", 1)
-            seconds = work.predict_ms * samples * spots / 1000 * self._share(run)
-            self._add_run("predict", run, seconds, spots * 8 * self._needs.genes(run))
+            self._add("predict", run, self._start_s(run) + self._on_worker(run, self._needs.predict_core_s(run)))
+            self._keep("predictions", self._needs.spots(run, "test")[0] * 8 * self._needs.genes(run))
+        for rung, name in _TRY.findall(said):
+            run = Run.parse(name)
+            self._add("search_rung" if rung else "search_slice", run, self._trials_s(run, int(rung or 0)))
         for benchmark, slide, encoder in _EMBED.findall(said):
             self._add_features("embed", benchmark, [slide], encoder)
         for slides, benchmark, encoder in _EMBED_PART.findall(said):
@@ -149,33 +167,94 @@ class _Estimator:
                 self._add_features("embed_part", benchmark, slides.split(", "), encoder)
         for benchmark, slide in _CUT.findall(said):
             spots = self._needs.spots_of_slide(benchmark, slide)
-            found.stages["tile"].cpu_h += spots * TILE_S / 3600
+            found.stages["tile"].core_h += spots * CUT_S / 3600
             self._keep("tiles", spots * TILE_KB * 1000)
+        for benchmark, slide in _COUNTS.findall(said):
+            self._keep("slide files (counts, places)", plan_download.counts_b(self._plan, benchmark, slide))
         self._add_downloads(said)
+        self._tell_epochs()
         return found
 
     def _keep(self, kind: str, size: float) -> None:
         self._found.disk[kind] = self._found.disk.get(kind, 0.0) + size
 
-    def _add_run(self, stage: str, run: Run, seconds: float, size: float) -> None:
-        """A training or prediction; ``seconds`` are of a CPU, or of a GPU where its method uses one."""
-        on_gpu = self._has_gpus and METHODS.get(run.group.method).needs_gpu
-        known = self._found.stages[stage]
-        if on_gpu:
-            from_runs = stage == "train" and self._cost(run.group.method, run.group.variant) is not None
-            known.gpu_h += (GPU_START_S + (seconds if from_runs else seconds / GPU_FACTOR)) / 3600
-            known.cpu_h += GPU_START_S / 3600
-        else:
-            known.cpu_h += (START_S + seconds) / 3600
-        self._keep("models" if stage == "train" else "predictions", size)
+    # -- trainings and predictions: seconds of a core, or of a GPU where the method uses one --------------------
+
+    def _on_gpu(self, method: str) -> bool:
+        return self._has_gpus and METHODS.get(method).needs_gpu
+
+    def _start_s(self, run: Run) -> float:
+        return GPU_START_S if self._on_gpu(run.group.method) else START_S
+
+    def _on_worker(self, run: Run, core_s: float) -> float:
+        """Seconds of what takes so many core-seconds at the size of the method's defaults."""
+        return core_s * self._share(run) / (self._needs.gpu_cores(run) if self._on_gpu(run.group.method) else 1.0)
+
+    def _add(self, stage: str, run: Run, seconds: float) -> None:
+        method, counted = run.group.method, [self._found.stages[stage]]
+        if stage == "train":
+            counted.append(self._found.trainings.setdefault(method, Stage()))
+            counted[-1].jobs += 1
+        for known in counted:
+            known.core_h += seconds / 3600  # beside a GPU one core is busy giving it work
+            known.gpu_h += seconds / 3600 if self._on_gpu(method) else 0.0
 
     def _train_s(self, run: Run) -> float:
-        spots, _ = self._needs.spots(run, "train")
-        epochs = getattr(self._needs.settings(run), "epochs", 1)
-        cost = self._cost(run.group.method, run.group.variant)
-        self._found.sources[run.group.method] = cost.source if cost else "docs/resources.md, as none is finished here."
-        epoch_s = cost.spot_s if cost else self._needs.work(run).epoch_ms / 1000 * self._share(run)
-        return epoch_s * epochs * spots
+        method = run.group.method
+        epochs, cost = self._epochs(run), self._cost(method, run.group.variant)
+        if cost is not None:
+            self._found.sources[method] = cost.source
+            return cost.start_s + cost.spot_s * epochs * self._needs.spots(run, "train")[0]
+        self._found.sources.setdefault(method, "docs/resources.md, as none is finished here.")
+        return self._start_s(run) + self._epoch_s(run) * epochs
+
+    def _epoch_s(self, run: Run) -> float:
+        """Seconds of an epoch of a method of which none is finished."""
+        if not self._on_gpu(run.group.method):
+            return self._on_worker(run, self._needs.epoch_core_s(run))
+        regions = int(getattr(self._needs.settings(run), "regions_per_slide", 0))
+        group = run.group
+        assumed = known_cost(group.method, "cuda", regions)
+        if assumed is None:
+            return self._on_worker(run, self._needs.epoch_core_s(run))
+        spots = self._needs.fold_spots(group.benchmark, group.dataset, group.protocol, run.fold)
+        return assumed.epoch_s(Load(self._needs.spots(run, "train")[0], len(spots.train)))
+
+    def _epochs(self, run: Run) -> float:
+        """Median of finished trainings of the same method, variant and dataset; without any the most there may be."""
+        group, most = run.group, self._needs.epochs(run)
+        found = self._records(group.method).get((group.variant, group.benchmark, group.dataset), [])
+        ended = [record["fit"]["epochs"] for record in found if record["fit"].get("epochs")]
+        if most > 1:
+            self._epochs_known.setdefault(group.method, []).append(bool(ended))
+        return min(median(ended), most) if ended else most
+
+    def _tell_epochs(self) -> None:
+        """Add to the sources for how many trainings it is known when they stop."""
+        for method, known in self._epochs_known.items():
+            if any(known):
+                told = f"Epochs: median of finished ones of the dataset for {sum(known)} of {len(known)}, else all."
+            else:
+                told = "Epochs: all, a bound from above, as early stopping is not foreseen."
+            self._found.sources[method] += f" {told}"
+
+    def _trials_s(self, run: Run, rung: int) -> float:
+        """Seconds of a job of the search, as `stflow search estimate` has them where it knows the method."""
+        cost = self._searched(run.group.method)
+        if cost is None:
+            spots = self._needs.spots(run, "train")[0]
+            cost = Cost(
+                self._epoch_s(run) / spots, 0.0, self._start_s(run), "docs/resources.md, as none is finished here."
+            )
+        self._found.sources[f"search of {run.group.method}"] = cost.source
+        return job_s(self._plan, run, rung, cost)
+
+    def _search_cost(self, method: str) -> Cost | None:
+        regions = int(getattr(self._plan.config.settings_of(method), "regions_per_slide", 0))
+        return cost_of(self._plan.layout.results, method, (self._device(method),), regions)
+
+    def _device(self, method: str) -> Device:
+        return "cuda" if self._on_gpu(method) else "cpu"
 
     def _share(self, run: Run) -> float:
         """How much smaller a run's network is than that of its method's defaults, by parameters; at most 1."""
@@ -185,19 +264,26 @@ class _Estimator:
         default = cls.n_params(cls.Settings(), *sizes) if own else None
         return min(own / default, 1.0) if own and default else 1.0
 
+    def _read_records(self, method: str) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+        """(variant, benchmark, dataset) -> its finished trainings."""
+        found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        for record in read_records(self._plan.layout.results, method):
+            if record["status"] == "ok":
+                group = Run.parse(record["run"]).group
+                found.setdefault((group.variant, group.benchmark, group.dataset), []).append(record)
+        return found
+
     def _cost_of(self, method: str, variant: str) -> Cost | None:
         """What finished trainings of a variant took on what would be used now; None where there is none."""
-        device: Device = "cuda" if self._has_gpus and METHODS.get(method).needs_gpu else "cpu"
-        records = [
-            record
-            for record in read_records(self._plan.layout.results, method)
-            if record["status"] == "ok" and Run.parse(record["run"]).group.variant == variant
-        ]
+        device = self._device(method)
+        kept = self._records(method).items()
+        records = [record for (of, *_), found in kept if of == variant for record in found]
         if (found := measured(records, device)) is not None:
             return found
         # A method without epochs: all its time counts as one.
         ended = [record for record in records if record["device"] == device and not record["fit"].get("epochs")]
-        took = [record["seconds"] / sum(record["spots"].values()) for record in ended]
+        cores = [record["cores"] if device == "cpu" else 1.0 for record in ended]
+        took = [n * record["seconds"] / sum(record["spots"].values()) for n, record in zip(cores, ended, strict=True)]
         return Cost(median(took), 0.0, 0.0, f"Measured: median of {len(took)} finished trainings.") if took else None
 
     def _model_bytes(self, run: Run) -> float:
@@ -209,62 +295,30 @@ class _Estimator:
     def _count_params(self, method: str, variant: str, n_features: int, n_genes: int) -> int | None:
         return METHODS.get(method).n_params(self._plan.config.settings_of(method, variant), n_features, n_genes)
 
+    # -- features and files ------------------------------------------------------------------------------------
+
     def _add_features(self, stage: str, benchmark: str, slides: Iterable[str], encoder: str) -> None:
         name = self._plan.encoders.names[encoder]
         spots = sum(self._needs.spots_of_slide(benchmark, slide) for slide in slides)
-        seconds = spots * ((name.kind.n_params or 0) * PARAMETER_S or CLASSICAL_S)
         known = self._found.stages[stage]
         if self._has_gpus and name.kind.needs_gpu:
-            known.gpu_h += (GPU_START_S + seconds / 2 / GPU_ENCODES) / 3600  # two threads for each second
-            known.cpu_h += (GPU_START_S + spots * TILE_S) / 3600
+            seconds = GPU_START_S + encoder_cost.gpu_s(name, spots)
+            known.gpu_h += seconds / 3600
+            known.core_h += (seconds + spots * encoder_cost.TILE_S) / 3600
         else:
-            known.cpu_h += (START_S + seconds) / 3600
+            known.core_h += (START_S + encoder_cost.core_s(name, spots)) / 3600
         self._keep("features", spots * 4.0 * (self._needs.dim(encoder) or 0))
 
     def _add_downloads(self, said: str) -> None:
-        """Files that are wanted and not here: their size if a lock beside them knows it."""
-        if not any(name.startswith("download_") for name in job_counts(said)):
-            return
-        for wanted in self._plan.downloads():
-            lock = wanted.root / HUB_LOCK
-            entries = read_json(lock).get("files", {}) if lock.is_file() else {}
-            for file in wanted.files:
-                if (wanted.root / file).is_file():
-                    continue
-                if file in entries and entries[file].get("bytes"):
-                    self._found.download += entries[file]["bytes"]
-                else:
-                    self._found.unknown += 1
-
-
-def to_text(found: Estimate, gpus: int, cores: int) -> str:
-    """The estimate for a terminal."""
-    jobs = sum(stage.jobs for stage in found.stages.values())
-    if not jobs:
-        return "Nothing to be done: all is made."
-    lines = [f"{'stage':<24} {'jobs':>7} {'CPU h':>9} {'GPU h':>9}"]
-    for name, stage in sorted(found.stages.items(), key=lambda item: -(item[1].cpu_h + item[1].gpu_h)):
-        lines.append(f"{name:<24} {stage.jobs:>7,} {stage.cpu_h:>9.2f} {stage.gpu_h:>9.2f}")
-    lines.append(f"{'all':<24} {jobs:>7,} {found.cpu_h:>9.2f} {found.gpu_h:>9.2f}")
-    wall = found.wall_h(gpus, cores)
-    lines.append(f"at least {wall:.1f} h on {gpus} GPU(s) and {cores} core(s)")
-    lines += [f"disk: {kind} {size / 1e9:.2f} GB" for kind, size in sorted(found.disk.items())]
-    if found.download or found.unknown:
-        unknown = f", and {found.unknown:,} files whose size the hub has not told yet" if found.unknown else ""
-        lines.append(f"download: {found.download / 1e9:.2f} GB{unknown}")
-    lines += [f"trainings of {method}: {source}" for method, source in sorted(found.sources.items())]
-    assumed = f"A GPU trains {GPU_FACTOR:.0f} and encodes {GPU_ENCODES:.0f} times as fast as two CPU threads: assumed."
-    return "\n".join([*lines, assumed] if found.gpu_h else lines)
-
-
-def print_plan(config: Path | None, targets: Sequence[str], gpus: int, cores: int, json: bool) -> None:
-    """Print what a call of Snakemake with these targets would take."""
-    from json import dumps
-
-    from stflow.config import load
-    from stflow.workflow import Plan
-
-    print("Snakemake plans; the default configuration takes it two minutes.", file=sys.stderr)
-    said = dry_run(config, targets)
-    found = estimate(Plan(load(config or Path("config/config.yaml"))), said, gpus)
-    print(dumps(found.to_json(gpus, cores), indent=2) if json else to_text(found, gpus, cores))
+        """Files that are wanted and not here."""
+        rules = job_counts(said)
+        self._found.download = found = plan_download.of_hub(self._plan, rules.__contains__)
+        for name in self._plan.sourced("her2st"):
+            if f"source_{name}_section" in rules:
+                found.known += plan_download.of_her2st(self._plan, name)
+        if found.total:
+            self._keep("downloaded files", found.total)
+        for name in self._plan.sourced("demo"):
+            if made := rules.get(f"source_{name}_slide", 0):
+                size = plan_download.DEMO_SLIDE_MB[self._plan.config.benchmarks[name].format]
+                self._keep("made slides (pictures, counts)", made * size * 1e6)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 #: Slides of a job where loading the weights takes as long as encoding a slide.
 _SLIDES_PER_GPU_JOB = 8
 _GPU_WORKERS = 4
-_MEMORY_MB = 8000
+#: Memory of a job beside the weights, MB: tiles read ahead by other processes, CUDA; and without a network.
+_MEMORY_MB, _PLAIN_MEMORY_MB = 8000, 2000
 
 
 class EncoderPlan:
@@ -82,8 +83,8 @@ class EncoderPlan:
 
     def mem_mb(self, encoder: str) -> int:
         """Memory that a job asks for: tiles read ahead, and the weights twice, as read and as used."""
-        parameters = self.names[encoder].kind.n_params or 0
-        return _MEMORY_MB + round(parameters * 8 / 1e6)
+        parameters = self.names[encoder].kind.n_params
+        return _PLAIN_MEMORY_MB if parameters is None else _MEMORY_MB + round(parameters * 8 / 1e6)
 
     def workers(self, encoder: str) -> int:
         """Processes that read tiles ahead."""

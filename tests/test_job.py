@@ -41,6 +41,19 @@ def test_what_a_job_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["max_gpu_mb"] == 0
 
 
+def test_a_timing_is_read_back_and_what_is_not_one_is_empty(tmp_path: Path) -> None:
+    timing = tmp_path / "t.tsv"
+    assert job.read_timing(timing) == {}
+    with job.surrounded(1, timing):
+        pass
+    assert job.read_timing(timing) == row(timing)
+    timing.write_text("s\th:m:s\tmax_rss\tcpu_time\n3.0\t0:00:03\tNA\t1.5\n4.0\t0:00:04\tNA\t2.5\n")  # Snakemake's
+    assert job.read_timing(timing) == {"s": 4.0, "cpu_time": 2.5}
+    for broken in ("", "s\tcpu_time\n", "s\tmax_rss\n3.0\t5.0\n", "s\tcpu_time\n0.0\t1.0\n"):
+        timing.write_text(broken)
+        assert job.read_timing(timing) == {}
+
+
 def test_the_age_of_a_process_is_that_of_the_process() -> None:
     first = job._process_age_s()
     time.sleep(0.1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,17 +17,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from stflow.data.facts import slide_facts
 from stflow.errors import IntegrityError
 from stflow.io import open_h5, read_json, reading
-from stflow.plan_search import NOTHING_TO_SEARCH
+from stflow.job import read_timing
+from stflow.plan_search import NOTHING_TO_SEARCH, Case
 from stflow.search.space import Rung, Scalar, Space
 
 if TYPE_CHECKING:
-    from stflow.plan_search import Case
+    from stflow.layout import Run
     from stflow.workflow import Plan
 
 Device = Literal["cpu", "cuda"]
 
 #: Spots of a slide of which nothing is known yet; the median of STImage-1K4M's seven organs is 2,096.
 UNKNOWN_SPOTS = 2000
+#: Spots of a slide of the demo: 374 to 400.
+DEMO_SPOTS = 390
+#: What is published of her2st's sections.
+HER2ST = Path(__file__).resolve().parents[2] / "resources" / "her2st.json"
 #: Share of a slide that chooses the epoch where there is one training slide, and of training patients elsewhere.
 HELD_OUT = 0.2
 #: Finished trainings that are looked at, at most.
@@ -43,7 +49,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What training a method costs on one worker: a GPU, or a core.
+    """What training a method costs on one worker: a GPU (its seconds), or a core (core-seconds, processor time).
 
     Attributes
     ----------
@@ -80,7 +86,7 @@ class Cost:
 #: (method, device) -> what it costs, at the paper's settings with 1024 features and 50 genes.
 KNOWN: Mapping[tuple[str, Device], Cost] = {
     ("stflow", "cpu"): Cost(
-        spot_s=1.6e-3,  # 10 regions of N/2 spots on average, 0.16 ms a spot and step on two cores
+        spot_s=1.6e-3,  # 10 regions of N/2 spots on average, 0.16 ms a spot and step on each of two cores
         slide_s=0.0,
         start_s=7.0,
         source="Measured on a CPU (docs/stflow.md, Speed).",
@@ -160,6 +166,15 @@ def _method(plan: Plan, cases: list[Case], workers: int) -> Iterable[str]:
     yield f"  {cost.source}"
 
 
+def job_s(plan: Plan, run: Run, rung: int, cost: Cost) -> float:
+    """Seconds of one worker for a job of a rung of the search, on average: its candidates' epochs on a run's fold."""
+    group, method = run.group, run.group.method
+    every, case = plan.search.rungs(method), Case(group.benchmark, group.dataset, group.encoder, method)
+    epochs = every[rung].epochs or int(getattr(plan.config.settings_of(method), "epochs", 1))
+    epoch_s = cost.epoch_s(load(plan, case, run.fold), plan.search.space(method).candidates())
+    return every[rung].candidates * epochs * epoch_s / plan.search.jobs(method, rung) + cost.start_s
+
+
 def _hours(cost: Cost, rung: Rung, epochs: int, loads: list[Load], jobs: int, space: Space) -> float:
     """Hours of one worker for a rung on all folds."""
     candidates = space.candidates()
@@ -181,13 +196,27 @@ def load(plan: Plan, case: Case, fold: int) -> Load:
 
 
 def spots_of(plan: Plan, benchmark: str, dataset: str, slide: str) -> float:
-    """Spots of a slide: as its file says, or as published, or a guess; a broken file is for its reader to tell."""
+    """Spots of a slide: as its file says, or as published, or a guess; a broken file is for its reader to tell.
+
+    Of the demo's and of her2st's sections it is known what will be made of them.
+    """
     path = plan.layout.slide(benchmark, slide)
     if path.is_file():
         with suppress(IntegrityError), open_h5(path, whole=False) as handle, reading(path):
             return int(handle["uns/stflow/n_spots"][()])
+    source = plan.config.benchmarks[benchmark].source
+    if source == "demo":
+        return DEMO_SPOTS
+    if source == "her2st" and slide in (sections := _her2st()):
+        return sections[slide]
     facts = slide_facts(benchmark).get((dataset, slide))
     return facts.spots if facts is not None else UNKNOWN_SPOTS
+
+
+@cache
+def _her2st() -> dict[str, int]:
+    """Section -> spots, as published."""
+    return {name: facts["n_spots"] for name, facts in read_json(HER2ST)["sections"].items()}
 
 
 def cost_of(results: Path, method: str, devices: Iterable[Device], regions: int = 0) -> Cost | None:
@@ -195,33 +224,51 @@ def cost_of(results: Path, method: str, devices: Iterable[Device], regions: int 
     wanted = list(devices)
     records = list(read_records(results, method))
     for device in wanted:
-        known = KNOWN.get((method, device))
+        known = known_cost(method, device, regions)
         if (found := measured(records, device)) is not None:
             share = (known.neighbours, known.neighbour_share) if known else (0, 0.0)
             return replace(found, neighbours=share[0], neighbour_share=share[1])
         if known is not None:
-            scale = regions / known.regions if regions and known.regions else 1.0
-            return replace(known, spot_s=known.spot_s * scale, slide_s=known.slide_s * scale)
+            return known
     return None
 
 
+def known_cost(method: str, device: Device, regions: int = 0) -> Cost | None:
+    """What `KNOWN` has of a method, for so many regions a slide and epoch; 0: as they are."""
+    known = KNOWN.get((method, device))
+    if known is None or not regions or not known.regions:
+        return known
+    scale = regions / known.regions
+    return replace(known, spot_s=known.spot_s * scale, slide_s=known.slide_s * scale)
+
+
 def read_records(results: Path, method: str) -> Iterator[dict[str, Any]]:
-    """What finished trainings of a method have recorded; broken files are left out."""
+    """What finished trainings of a method have recorded; broken files are left out.
+
+    ``cores`` is added: how many were busy on average, by the job's timing, and by its threads where there is none.
+    """
     for path in sorted(results.glob(f"runs/*/*/*/{method}/*/*/*/*/run.json"))[:MOST_RECORDS]:
         with suppress(IntegrityError):
-            yield read_json(path)
+            record = read_json(path)
+            run = path.parent.relative_to(results / "runs").as_posix()
+            took = read_timing(results / "timings" / "train" / f"{run}.tsv")
+            yield {**record, "cores": took["cpu_time"] / took["s"] if took else record.get("threads", 1)}
 
 
 def measured(records: Iterable[Mapping[str, Any]], device: Device) -> Cost | None:
-    """Median cost over records of finished trainings (run.json) on a device; None where there is none with epochs."""
+    """Median cost over records of `read_records` on a device; None where there is none with epochs.
+
+    On a CPU in core-seconds: wall time by the cores that were busy. On a GPU in seconds of it.
+    """
     spot_s, start_s = [], []
     for record in records:
         if record["status"] != "ok" or record["device"] != device or not record["fit"].get("epochs"):
             continue
         seconds, spots = record["seconds_by_phase"], record["spots"]
+        cores = record["cores"] if device == "cpu" else 1.0
         busy = seconds.get("steps", 0.0) + seconds.get("selection", 0.0)
-        spot_s.append(busy / (record["fit"]["epochs"] * (spots["train"] + spots["select"])))
-        start_s.append(max(record["seconds"] - busy, 0.0))
+        spot_s.append(cores * busy / (record["fit"]["epochs"] * (spots["train"] + spots["select"])))
+        start_s.append(cores * max(record["seconds"] - busy, 0.0))
     if not spot_s:
         return None
     source = f"Measured: median of {len(spot_s)} finished trainings ({device})."

@@ -6,7 +6,7 @@ import pytest
 
 from stflow.config import load
 from stflow.io import write_json
-from stflow.search.estimate import Cost, Load, _hours, cost_of, estimate, measured, spots_of
+from stflow.search.estimate import Cost, Load, _hours, cost_of, estimate, job_s, measured, read_records, spots_of
 from stflow.search.estimate import load as load_of
 from stflow.search.space import Rung, Space
 from stflow.workflow import Plan
@@ -22,6 +22,7 @@ def record(device: str = "cpu", status: str = "ok", epochs: int = 10, steps: flo
         "seconds": steps + 2.0 + 5.0,
         "seconds_by_phase": {"steps": steps, "selection": 2.0, "start-up": 0.5},
         "spots": {"train": 800, "select": 200},
+        "cores": 1.0,
     }
 
 
@@ -47,6 +48,46 @@ def test_costs_are_the_median_of_finished_trainings_on_the_device() -> None:
     assert found.start_s == pytest.approx(5.0)
     assert "3 finished trainings" in found.source
     assert measured([record(status="failed"), record(epochs=0)], "cpu") is None
+
+
+def test_on_a_cpu_costs_are_core_seconds_by_the_job_s_timing_or_its_threads(tmp_path: Path) -> None:
+    run = "b/D/e/stflow/default/clean/fold0/seed0"
+    own = {name: value for name, value in record().items() if name != "cores"}
+    write_json(tmp_path / "runs" / run / "run.json", {**own, "threads": 4})
+    cost = cost_of(tmp_path, "stflow", ("cpu",))
+    assert cost is not None
+    assert cost.spot_s == pytest.approx(4 * 20.0 / (10 * 1000)), "four threads, all busy as far as is known"
+    timing = tmp_path / "timings" / "train" / f"{run}.tsv"
+    timing.parent.mkdir(parents=True)
+    timing.write_text("s\tmax_rss\tcpu_time\tgpus\tmax_gpu_mb\n30.0\t500.0\t75.0\t0\t0.0\n")
+    (record_read,) = read_records(tmp_path, "stflow")
+    assert record_read["cores"] == 2.5
+    cost = cost_of(tmp_path, "stflow", ("cpu",))
+    assert cost is not None
+    assert (cost.spot_s, cost.start_s) == pytest.approx((2.5 * 20.0 / (10 * 1000), 2.5 * 5.0))
+    write_json(tmp_path / "runs" / run / "run.json", {**own, "device": "cuda", "threads": 4})
+    cost = cost_of(tmp_path, "stflow", ("cuda",))
+    assert cost is not None
+    assert cost.spot_s == pytest.approx(20.0 / (10 * 1000)), "a GPU's own seconds"
+
+
+@pytest.mark.parametrize(
+    ("name", "slide", "spots"), [("demo", "DEMO1A", 390), ("her2st", "A1", 346), ("her2st", "C4", 184)]
+)
+def test_what_will_be_made_has_known_spots(tmp_path: Path, name: str, slide: str, spots: int) -> None:
+    plan = Plan(load(ROOT / "config" / f"{name}.yaml").model_copy(update={"results": tmp_path}))
+    benchmark = {"demo": "demo_hest", "her2st": "her2st"}[name]
+    assert spots_of(plan, benchmark, plan.dataset_of(benchmark, slide), slide) == spots
+
+
+def test_jobs_of_a_rung_add_up_to_its_hours(paper: Plan) -> None:
+    cost = Cost(spot_s=1e-3, slide_s=0.5, start_s=36.0, source="")
+    case = next(case for case in paper.search.cases() if case.dataset == "IDC")
+    for number, rung in enumerate(paper.search.rungs(case.method)):
+        jobs = paper.search.jobs(case.method, number)
+        epochs = rung.epochs or paper.config.settings_of(case.method).epochs
+        hours = _hours(cost, rung, epochs, [load_of(paper, case, 0)], jobs, paper.search.space(case.method))
+        assert jobs * job_s(paper, paper.search.run(case, 0), number, cost) / 3600 == pytest.approx(hours)
 
 
 def test_finished_trainings_go_before_what_is_known_and_a_gpu_before_the_cpu(tmp_path: Path) -> None:

@@ -217,6 +217,11 @@ def embedding_inputs(wildcards):
     }
 
 
+def embedding_min(wildcards, attempt):
+    """Minutes that a job which encodes slides asks for."""
+    return NEEDS.embed_min(wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards), attempt)
+
+
 def embedding_options(wildcards):
     """What a job that encodes slides is told."""
     encoder, benchmark, slides = wildcards.encoder, wildcards.benchmark, encoded_slides(wildcards)

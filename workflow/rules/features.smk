@@ -17,7 +17,7 @@ rule embed:
     resources:
         gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
         mem_mb=lambda wildcards, attempt: PLAN.encoders.mem_mb(wildcards.encoder) * 2 ** (attempt - 1),
-        runtime=growing(120),
+        runtime=lambda wildcards, attempt: embedding_min(wildcards, attempt),
     params:
         timing=str(TIMINGS / "embed/{encoder}/{benchmark}/{slide}.tsv"),
         options=embedding_options,
@@ -47,7 +47,7 @@ rule embed_part:
     resources:
         gpu=lambda wildcards: int(PLAN.encoders.uses_gpu(wildcards.encoder)),
         mem_mb=lambda wildcards, attempt: PLAN.encoders.mem_mb(wildcards.encoder) * 2 ** (attempt - 1),
-        runtime=growing(480),
+        runtime=lambda wildcards, attempt: embedding_min(wildcards, attempt),
     params:
         timing=str(TIMINGS / "embed/{encoder}/{benchmark}/part{part}.tsv"),
         options=embedding_options,

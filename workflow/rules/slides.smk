@@ -40,7 +40,7 @@ rule tile:
         ENVIRONMENT
     resources:
         mem_mb=growing(4000),
-        runtime=growing(60),
+        runtime=lambda wildcards, attempt: NEEDS.tile_min(wildcards.benchmark, wildcards.slide, attempt),
     params:
         timing=str(TIMINGS / "tile/{benchmark}/{slide}.tsv"),
         format=lambda wildcards: PLAN.format(wildcards.benchmark),
