@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stflow.io import open_h5
+from stflow.io import open_h5, reading
 from stflow.wsi.ready import barcodes, require_tiles
 
 _NAMED = 10  # spots that are listed
@@ -40,9 +40,11 @@ def compare_patches(ours: Path, theirs: Path) -> dict[str, Any]:
         A file is cut short, or is no tiles file.
     """
     with open_h5(ours) as one, open_h5(theirs) as other:
+        rows = []
         for handle, path in ((one, ours), (other, theirs)):
-            require_tiles(handle, Path(path))
-        rows = [{name: row for row, name in enumerate(barcodes(handle))} for handle in (one, other)]
+            with reading(path, "Fetch or make it again."):
+                require_tiles(handle, Path(path))
+                rows.append({name: row for row, name in enumerate(barcodes(handle))})
         shared = [name for name in rows[0] if name in rows[1]]
         only = [[name for name in rows[side] if name not in rows[1 - side]] for side in (0, 1)]
         pairs = [(rows[0][name], rows[1][name]) for name in shared]
@@ -54,16 +56,17 @@ def compare_patches(ours: Path, theirs: Path) -> dict[str, Any]:
                 "only_ours_named": only[0][:_NAMED],
                 "only_theirs_named": only[1][:_NAMED],
             },
-            "scale": {"ours": _scale(one), "theirs": _scale(other)},
+            "scale": {"ours": _scale(one, ours), "theirs": _scale(other, theirs)},
             "places": _places(one, other, pairs),
             "pixels": _pixels(one, other, pairs, shared),
         }
 
 
-def _scale(handle: Any) -> dict[str, float | None]:
+def _scale(handle: Any, path: Path) -> dict[str, float | None]:
     attrs = {**handle["img"].attrs, **handle["coords"].attrs}
     found = {"mpp": attrs.get("pixel_size"), "side_px": attrs.get("patch_size_src"), "tile_px": handle["img"].shape[1]}
-    return {key: None if value is None else float(value) for key, value in found.items()}
+    with reading(path, "Fetch or make it again."):
+        return {key: None if value is None else float(value) for key, value in found.items()}
 
 
 def _places(one: Any, other: Any, pairs: list[tuple[int, int]]) -> dict[str, float] | None:

@@ -30,6 +30,7 @@ from stflow.evaluation.refinement import read_refinement
 from stflow.layout import Group, Layout
 from stflow.report.maps.canvas import read_canvas
 from stflow.report.runs_page import runs_in
+from stflow.wsi.compare import compare_patches
 from stflow.wsi.ready import link_ready_tiles
 from stflow.wsi.scale import Scale
 from stflow.wsi.tiles import Spots
@@ -131,6 +132,7 @@ HDF5: dict[str, tuple[Callable[[Path], None], list[Callable[[Path], Any]]]] = {
             lambda path: TileImages.of(path).read(np.array([3, 1])),
             lambda path: read_canvas(path, "S1", np.zeros((N, 2))),
             lambda path: make_tissue_picture(path, path.with_suffix(".png")),
+            lambda path: compare_patches(path, path.with_name("whole-tiles.h5")),
             lambda path: HestBench(path.parent)._of_patches(path, "S1"),
         ],
     ),
