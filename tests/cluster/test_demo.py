@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 MADE = ("tiles/**/*.h5", "features/**/*.h5", "genes/**/*.json", "splits/**/*.csv", "runs/**/model.safetensors")
 MADE += ("runs/**/history.csv", "runs/**/predictions.h5ad", "metrics/**/*.parquet", "tables/*.csv", "tables/*.md")
 MADE += ("figures/**/*.png", "figures/**/*.pdf", "figures/**/*.svg", "figures/**/*.csv")
-TIMED = ("efficiency", "figure4", "figure5", "runs", "summary", "provenance")
+TIMED = ("efficiency", "figure5", "methods", "table6", "runs", "summary", "provenance")
 #: A small cluster keeps no accounts; no more than six jobs at a time on few cores.
 OURS = (
     *("--workflow-profile", "workflow/profiles/slurm", "--slurm-no-account", "--slurm-status-command", "squeue"),

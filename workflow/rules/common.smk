@@ -193,8 +193,9 @@ def biomarker_of(wildcards):
 
 
 def all_cores(wildcards):
-    """Cores for a job beside which nothing else may run; on a cluster, which has no such number, those of a training."""
-    return workflow.resource_settings.cores or CONFIG.training.threads
+    """Cores for a job beside which nothing else may run; on a cluster, and in a job of one, those of a training."""
+    here = not workflow.remote_exec and workflow.resource_settings.cores
+    return here or CONFIG.training.threads
 
 
 def encoded_slides(wildcards):
