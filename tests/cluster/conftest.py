@@ -4,6 +4,7 @@ Needs root and Debian's slurm-wlm, slurm-client and munge. `make test-cluster` i
 folder; `make test` leaves it out. All daemons are stopped and all files put back at the end, also of a failed test.
 """
 
+import hashlib
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +144,17 @@ def wait_for(holds: Callable[[], bool], seconds: float = 30) -> None:
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.2)
+
+
+def digest(path: Path) -> str:
+    """Hash of a file; of predictions, of their arrays, as AnnData writes the time of day beside them."""
+    if path.suffix != ".h5ad":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    with h5py.File(path) as handle:
+        for name in ("X", "layers/measured", "obsm/spatial"):
+            found.update(handle[name][()].tobytes())
+    return found.hexdigest()
 
 
 def _free_ports(number: int) -> list[int]:

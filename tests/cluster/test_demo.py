@@ -5,7 +5,6 @@ Takes half an hour and more on two cores, so it runs only where it is asked for:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -16,8 +15,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import h5py
 import pytest
+
+from .conftest import digest
 
 ROOT = Path(__file__).parents[2]
 #: All that is promised to be the same bytes; tables with times, and pages that show them, are left out.
@@ -32,17 +32,6 @@ OURS = (
 )
 
 pytestmark = pytest.mark.skipif(not os.environ.get("DEMO"), reason="takes half an hour: make test-cluster DEMO=1")
-
-
-def digest(path: Path) -> str:
-    """Hash of a file; of predictions, of their arrays, as AnnData writes the time of day beside them."""
-    if path.suffix != ".h5ad":
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    found = hashlib.sha256()
-    with h5py.File(path) as handle:
-        for name in ("X", "layers/measured", "obsm/spatial"):
-            found.update(handle[name][()].tobytes())
-    return found.hexdigest()
 
 
 def made(folder: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The workflow on a real SLURM: the same bytes as here, a GPU a job, and what happens when nodes and daemons end."""
 
-import hashlib
 import json
 import os
 import re
@@ -12,9 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import pytest
 import yaml
+
+from .conftest import digest
 
 ROOT = Path(__file__).parents[2]
 #: A part of the demo; two rows ask for a GPU, three jobs of each at a time could have one.
@@ -62,17 +62,6 @@ def snakemake(folder: Path, *words: str, **variables: str) -> subprocess.Popen[s
 
 def said(folder: Path) -> str:
     return (folder / "out").read_text()
-
-
-def digest(path: Path) -> str:
-    """Hash of a file; of predictions, of their arrays, as AnnData writes the time of day beside them."""
-    if path.suffix != ".h5ad":
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    found = hashlib.sha256()
-    with h5py.File(path) as handle:
-        for name in ("X", "layers/measured", "obsm/spatial"):
-            found.update(handle[name][()].tobytes())
-    return found.hexdigest()
 
 
 def made(folder: Path) -> dict[str, str]:
