@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -19,13 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-# pytest imports tests by their path alone, so a module beside them is loaded the same way.
-if "fault_flow" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("fault_flow", Path(__file__).with_name("flow.py"))
-    assert _spec is not None
-    assert _spec.loader is not None
-    sys.modules["fault_flow"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["fault_flow"])
+from .flow import Flow
 
 STAGES = ("tile", "embed", "train", "predict", "evaluate", "aggregate")
 RUN = "runs/B/D/classical/stflow/default/clean/fold0/seed0"
@@ -177,9 +170,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory, book: Book) -> Iterator[Benc
 
 
 @pytest.fixture(scope="session")
-def flow(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     """A small workflow and its untouched run (`flow.Flow`), made once."""
-    return sys.modules["fault_flow"].Flow(tmp_path_factory.mktemp("flow"))
+    return Flow(tmp_path_factory.mktemp("flow"))
 
 
 @pytest.fixture

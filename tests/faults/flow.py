@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import os
 import re
@@ -20,6 +19,8 @@ from typing import Any
 import yaml
 
 from stflow.data.demo import make_slide
+
+from ..workflow.conftest import Tree
 
 SLIDES = ("DEMO1A", "DEMO2A")
 GENES = ("ERBB2", "GATA3", "FTL", "SCD", "CXCL9", "COL1A1")
@@ -56,18 +57,6 @@ BEGINS = {"tile": "Cut the tiles", "embed": "Embed", "train": "Train", "predict"
 #: What hangs is given up after this long; a busy machine may need minutes (s).
 LONGEST_S = 1500.0
 LOCKED = "Directory cannot be locked"
-
-
-def load_tree() -> Any:
-    """The class `Tree` of the tests of the workflow."""
-    name, path = "fault_tree", Path(__file__).parents[1] / "workflow" / "conftest.py"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name].Tree
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -168,7 +157,7 @@ class Flow:
     config = CONFIG
 
     def __init__(self, root: Path) -> None:
-        self.tree = load_tree()(root / "tree")
+        self.tree = Tree(root / "tree")
         self.root, self.results, self.kept = self.tree.root, self.tree.root / "results", root / "kept"
         for slide in SLIDES:
             make_slide("demo_hest", slide, self.root / "lab", size_um=700.0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from . import flow as tools
 
 pytestmark = pytest.mark.workflow
 
@@ -97,19 +100,45 @@ def faketime() -> Path | None:
     return found[0] if found else None
 
 
+def shifted(library: Path, clock: Path) -> dict[str, str]:
+    """Variables under which a process reads the time from ``clock``, and waits as long as ever."""
+    return {
+        "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+        "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+
+
+#: What a process must be able to do under the library: wait, and give a file the time that it is shown.
+ABLE = """
+import os, sys, time
+time.sleep(0.01)
+open(sys.argv[1], "w").close()
+os.utime(sys.argv[1])
+away = os.stat(sys.argv[1]).st_mtime - time.time()
+sys.exit(f"files get the time of the machine, {away:.0f} s away" if abs(away) > 60 else 0)
+"""
+
+
+def problem(library: Path, folder: Path) -> str:
+    """Why the trials cannot be made with this library; empty if they can."""
+    (folder / "shifted").write_text("-1d\n")
+    command = [sys.executable, "-c", ABLE, str(folder / "touched")]
+    environment = {**os.environ, **shifted(library, folder / "shifted")}
+    tried = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return tried.stderr.strip().splitlines()[-1] if tried.returncode else ""
+
+
 @pytest.mark.parametrize("days", [-1, 1])
 def test_a_clock_that_is_set_while_snakemake_runs(days: int, flow: Any, enter: Any, tmp_path: Path) -> None:
     """Set back, jobs that end then look older than what they read: Snakemake gives them up. Then it is right again."""
     library = faketime()
     if library is None:
         pytest.skip("libfaketime is not installed; LIBFAKETIME may name it")
-    tools = sys.modules["fault_flow"]
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
-    variables = {
-        "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
-        "NO_FAKE_STAT": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+    variables = shifted(library, clock)
+    if why := problem(library, tmp_path):
+        pytest.skip(f"{library} cannot be used here: {why}")
     flow.before("tile")
     before = flow.whole()
     call = flow.start(**variables)

@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ..hub import server
+from ..workflow.conftest import Tree
+from . import flow as tools
+
 KILLS = int(os.environ.get("FAULT_TRIALS", "16"))
 NAME = "MahmoodLab/hest-bench"
 SLIDES = ("S1", "S2")
@@ -34,8 +38,6 @@ BODY_S = 0.2
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Any]:
     """A hub with one repository, whose files take their time."""
-    sys.modules["fault_flow"].load_tree()  # with the server beside it
-    server = sys.modules["hub_server"]
     with pytest.MonkeyPatch.context() as patch, server.serve({NAME: server.Repo(FILES)}) as hub:
         for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
             patch.delenv(name, raising=False)
@@ -90,8 +92,7 @@ def test_a_download_that_is_killed(hub: Any, bench: Any, enter: Any, rng: np.ran
 def test_downloads_of_the_workflow_that_is_killed(
     kind: str, hub: Any, enter: Any, rng: np.random.Generator, tmp_path: Path
 ) -> None:
-    tools = sys.modules["fault_flow"]
-    root = tools.load_tree()(tmp_path / "tree").root
+    root = Tree(tmp_path / "tree").root
     source = {"source": "hub", "repository": NAME, "format": "hest_bench", "manifest": "lab.csv"}
     (root / "lab.yaml").write_text(json.dumps({**tools.CONFIG, "benchmarks": {"lab": source}}))
     rows = [f"IDC,{slide},{slide},*,0,{role}" for slide, role in zip(SLIDES, ("train", "test"), strict=True)]

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from . import flow as tools
+
 pytestmark = pytest.mark.workflow
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Stamps of all files of a folder."""
-    tools = sys.modules["fault_flow"]
     return {str(path): tools.stamp(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -32,7 +33,6 @@ def is_whole(flow: Any) -> bool:
 
 
 def test_a_second_snakemake_is_refused_and_the_first_ends_whole(flow: Any, enter: Any) -> None:
-    tools = sys.modules["fault_flow"]
     flow.before("tile")
     before = flow.whole()
     first = flow.start()
@@ -118,7 +118,6 @@ def test_read_only_results(flow: Any, enter: Any, read_only: Callable[[Path], li
 
 def test_a_stage_in_a_read_only_folder_names_the_file(flow: Any, read_only: Callable[[Path], list[str]]) -> None:
     flow.restore()
-    tools = sys.modules["fault_flow"]
     group = f"lab/DEMO_IDC/{tools.GROUPS[0]}/default/paper"
     for out in (f"metrics/{group}.parquet", f"new/{group}.parquet"):
         words = ["evaluate", "--results", "results", "--group", group, "--folds", "0", "--seeds", "0"]

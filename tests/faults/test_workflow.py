@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from typing import Any
 
 import numpy as np
 import pytest
+
+from . import flow as tools
 
 pytestmark = pytest.mark.workflow
 
@@ -21,7 +22,6 @@ WINDOW_S = 5.0
 
 def strike(call: Any, kind: str, rng: np.random.Generator) -> tuple[bool, list[int]]:
     """Kill; whether something was there to be killed, and who may still run."""
-    tools = sys.modules["fault_flow"]
     below = tools.descendants(call.pid)
     if call.process.poll() is not None:
         return False, below
@@ -40,7 +40,6 @@ def strike(call: Any, kind: str, rng: np.random.Generator) -> tuple[bool, list[i
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("kind", ["Snakemake", "everything", "a worker"])
 def test_kill(kind: str, stage: str, flow: Any, enter: Any, rng: np.random.Generator) -> None:
-    tools = sys.modules["fault_flow"]
     number = STAGES.index(stage)
     variables = {"STFLOW_PRELOAD": "off"} if number == 1 else {}
     flow.before(stage)

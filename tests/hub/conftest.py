@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-# pytest imports tests by their path alone, so a module beside them is loaded the same way.
-if "hub_server" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("server.py"))
-    sys.modules["hub_server"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["hub_server"])
-hub_server = sys.modules["hub_server"]
+from . import server
 
 NAME = "MahmoodLab/hest-bench"
 SECRET = "hf_secretOfNobody0123456789"
@@ -32,7 +25,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
         SMALL: b'{"genes": ["GATA3"]}',
         OTHER: b"counts" * 1000,
     }
-    with hub_server.serve({NAME: hub_server.Repo(files)}) as hub:
+    with server.serve({NAME: server.Repo(files)}) as hub:
         use(monkeypatch, hub.address)
         yield hub
 

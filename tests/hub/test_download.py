@@ -12,6 +12,8 @@ from stflow.data.hub.download import STAGING, download_file
 from stflow.data.hub.lock import read_lock
 from stflow.errors import AccessError, DataError, IntegrityError, ResourceError
 
+from . import server
+
 NAME = "MahmoodLab/hest-bench"
 LARGE, SMALL, OTHER = "IDC/patches/S1.h5", "IDC/var_50genes.json", "IDC/adata/S1.h5ad"
 PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
@@ -19,7 +21,7 @@ PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 
 def fault(kind: str, **values: object):
     """A fault of the server."""
-    return sys.modules["hub_server"].Fault(kind, **values)
+    return server.Fault(kind, **values)
 
 
 def nothing_left(root: Path) -> bool:
@@ -166,7 +168,6 @@ def test_a_file_that_is_gone_or_was_never_there_is_told(hub, lock) -> None:
 
 def test_a_proxy_s_page_in_place_of_the_hub_is_told(hub, lock, waits, monkeypatch: pytest.MonkeyPatch) -> None:
     root = lock()
-    server = sys.modules["hub_server"]
     monkeypatch.setattr(server.Handler, "answer", lambda self: self.send(200, PAGE))
     with pytest.raises(DataError, match=r"the answer is not the hub's. A proxy or a login page stands between"):
         download_file(NAME, root, LARGE)

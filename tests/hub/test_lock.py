@@ -1,7 +1,6 @@
 """The lock: what is asked of the hub, what is kept, and what is refused before any download."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from stflow.data.hub.lock import make_lock, read_lock
 from stflow.data.hub.request import Wanted, to_json
 from stflow.errors import AccessError, DataError, IntegrityError
 
+from . import server
+
 NAME = "MahmoodLab/hest-bench"
 PAGE = "https://huggingface.co/datasets/MahmoodLab/hest-bench"
 SECRET = "hf_secretOfNobody0123456789"
@@ -19,7 +20,7 @@ LARGE, SMALL, OTHER = "IDC/patches/S1.h5", "IDC/var_50genes.json", "IDC/adata/S1
 
 def fault(kind: str, **values: object):
     """A fault of the server."""
-    return sys.modules["hub_server"].Fault(kind, **values)
+    return server.Fault(kind, **values)
 
 
 def test_a_branch_becomes_a_commit_and_every_file_has_size_and_hash(hub, lock, tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ from stflow.data.audit import CHECKS
 from stflow.data.slide import write_slide
 from stflow.io import write_json
 from stflow.layout import TILES, Group, Layout
+
+from ..workflow.conftest import Tree
 
 HERE = Path(__file__).parent
 SLIDES, GENES = ("s1", "s2", "s3"), ("ERBB2", "GATA3", "FASN")
@@ -47,20 +47,10 @@ class MadeReport:
         return self.root / "results" / "tables"
 
 
-def _tree_class() -> Any:
-    """The tests of the workflow know how to run Snakemake in a copy of the repository."""
-    name = "workflow_conftest"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, HERE.parent / "workflow" / "conftest.py")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name].Tree
-
-
 @pytest.fixture(scope="module")
 def made_report(tmp_path_factory: pytest.TempPathFactory) -> MadeReport:
     """Run the workflow on stand-ins, and write its report by Snakemake's own option."""
-    tree = _tree_class()(tmp_path_factory.mktemp("tree"))
+    tree = Tree(tmp_path_factory.mktemp("tree"))
     shutil.copy(tree.root / "stflow" / "cli.py", tree.root / "stflow" / "real_cli.py")
     tree.set_up_lab(SLIDES)
     shutil.copy(HERE / "stand_in_cli.py", tree.root / "stflow" / "cli.py")

@@ -1,7 +1,6 @@
 """train_trials: the training of a run, without a look at test slides; what fails is written, what is killed goes on."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from stflow.search.trial import train_trials
 from stflow.training.inputs import Inputs
 from stflow.training.train import train_run
 
-TINY = sys.modules["training_fixtures"].TINY
+from ..training.conftest import TINY, Fake
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def trials(results: Path, manifest: Path, run_name: Callable[..., str], tmp_path
     return go
 
 
-class Scorer(sys.modules["training_fixtures"].Fake):
+class Scorer(Fake):
     """Scores its setting `shift`; counts its fits."""
 
     name = "scorer"

@@ -5,7 +5,6 @@ What must not come is a bare KeyError, ValueError or OSError, whose traceback te
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,7 +35,8 @@ from stflow.wsi.scale import Scale
 from stflow.wsi.tiles import Spots
 from stflow.wsi.tissue_picture import make_tissue_picture
 
-spoil = sys.modules["security_spoil"]  # loaded by conftest.py
+from . import spoil
+
 N, D, PX = 12, 5, 8
 GENES = ("G0", "G1", "G2")
 BARCODES = [f"b{index}" for index in range(N)]

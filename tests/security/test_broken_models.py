@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from stflow.models import METHODS
 from stflow.models.base import Method, Task
 from stflow.training.checkpoint import load_checkpoint, save_checkpoint
 
-spoil = sys.modules["security_spoil"]  # loaded by conftest.py
+from . import spoil
 
 N, D = 12, 5
 GENES = ("G0", "G1", "G2")

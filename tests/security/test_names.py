@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,8 @@ from stflow.data.splits import COLUMNS, Manifest
 from stflow.errors import DataError, IntegrityError, SlideError, SplitError
 from stflow.evaluation.group_scores import read_cohorts
 from stflow.names import file_problem, text_problem
+
+from ..hub import server
 
 REPOSITORY = "MahmoodLab/hest-bench"
 FILE = "IDC/adata/S1.h5ad"
@@ -53,13 +53,6 @@ EVIL_FILES = [
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A hub with one good file and every evil one; this process's client talks to it."""
-    if "hub_server" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("hub_server", Path(__file__).parents[1] / "hub" / "server.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules["hub_server"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["hub_server"])
-    server = sys.modules["hub_server"]
     from huggingface_hub import constants
 
     files = {FILE: b"counts" * 10, **dict.fromkeys(EVIL_FILES, b"[core]\nfsmonitor = touch x\n")}

@@ -1,6 +1,5 @@
 """A copy of the repository in which a test may edit code, and Snakemake on it."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -16,12 +15,6 @@ import yaml
 from stflow.config import validate
 from stflow.layout import Layout
 from stflow.workflow import Plan
-
-if "hub_server" not in sys.modules:
-    _path = Path(__file__).parents[1] / "hub" / "server.py"
-    _spec = importlib.util.spec_from_file_location("hub_server", _path)
-    sys.modules["hub_server"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["hub_server"])
 
 ROOT = Path(__file__).parents[2]
 

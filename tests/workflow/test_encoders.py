@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import sys
 
 import h5py
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 
 from stflow.data.demo import make_slide
 from stflow.embedding.features import read_features
+
+from ..hub import server
 
 pytestmark = pytest.mark.workflow
 
@@ -73,7 +74,6 @@ def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
     made = tmp_path_factory.mktemp("demo")
     for slide in SLIDES:
         make_slide("demo_hest", slide, made, size_um=700.0)
-    server = sys.modules["hub_server"]
     closed = server.Repo({"pytorch_model.bin": WEIGHTS})
     closed.token = "hf_another"
     with server.serve({GATED: closed, OPEN: server.Repo({"model.safetensors": WEIGHTS})}) as hub:

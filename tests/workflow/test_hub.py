@@ -2,13 +2,14 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from stflow.data.demo import make_slide
 from stflow.layout import Layout
+
+from ..hub import server
 
 pytestmark = pytest.mark.workflow
 
@@ -30,7 +31,7 @@ CONFIGURED = ("--configfile", "lab.yaml")
 
 def fault(kind: str, **values: object):
     """A fault of the server."""
-    return sys.modules["hub_server"].Fault(kind, **values)
+    return server.Fault(kind, **values)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,6 @@ def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
         for dataset, more in (("IDC", ""), ("PRAD", "B"))
         for slide in SLIDES
     ]
-    server = sys.modules["hub_server"]
     with server.serve({NAME: server.Repo(served)}) as hub:
         yield make_lab(hub, CONFIG, rows)
 

@@ -14,6 +14,8 @@ import pytest
 
 from stflow.data.demo import make_slide
 
+from ..hub import server
+
 pytestmark = pytest.mark.workflow
 
 NAME = "MahmoodLab/hest-bench"
@@ -39,7 +41,6 @@ def lab(make_lab, tmp_path_factory: pytest.TempPathFactory):
     files = {path.relative_to(bench).as_posix(): path.read_bytes() for path in bench.rglob("*") if path.is_file()}
     files["var_50genes.json"] = json.dumps({"genes": ["ERBB2", "GATA3"]}).encode()
     rows = [f"IDC,{slide},{slide[4]},*,0,{'test' if slide == 'DEMO2A' else 'train'}" for slide in SLIDES]
-    server = sys.modules["hub_server"]
     with server.serve({NAME: server.Repo({f"IDC/{path}": content for path, content in files.items()})}) as hub:
         hub.repos[NAME].token = TOKEN
         yield make_lab(hub, CONFIG, rows)
