@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stflow.data.sparse_check import require_sparse_matrices
 from stflow.errors import IntegrityError, ResourceError
 from stflow.io import atomic_path, open_h5
 from stflow.seal import seal
+from stflow.sparse_check import require_sparse_matrices
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -142,7 +142,7 @@ def read_anndata(path: Path | str) -> AnnData:
     ------
     IntegrityError
         The file is missing, cut short, no AnnData, or made to harm: see `stflow.io.open_h5` and
-        `stflow.data.sparse_check.require_sparse_matrices`.
+        `stflow.sparse_check.require_sparse_matrices`.
     """
     import anndata
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from stflow.data.sparse_check import read_csc
 from stflow.data.tile_images import TileImages
 from stflow.errors import GeneError, IntegrityError
 from stflow.h5 import write_anndata
 from stflow.io import SCHEMA_VERSION, numbers, open_h5, reading
+from stflow.sparse_check import read_csc
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data

@@ -15,9 +15,9 @@ from scipy import sparse
 
 from stflow.data.formats.h5ad import read_h5ad_counts
 from stflow.data.slide import read_slide, write_slide
-from stflow.data.sparse_check import problem, read_csc, require_sparse_matrices
 from stflow.errors import IntegrityError
 from stflow.h5 import read_anndata
+from stflow.sparse_check import problem, read_csc, require_sparse_matrices
 from stflow.wsi.scale import Scale
 
 N, G = 6, 4
